@@ -116,7 +116,7 @@ class ComparedBalance(Answer, frozen=True, kw_only=True):
 
 
 class ReconciliationReport(Answer, frozen=True, kw_only=True):
-    """What becomes of each line of a statement, and what the statement lacks. Without a new match, it has no `id`."""
+    """The outcome of each line of a statement, and the entries that it lacks. Without a new match, it has no `id`."""
 
     account_id: AnsweredId
     first_day: AnsweredDay

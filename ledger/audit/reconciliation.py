@@ -156,7 +156,7 @@ async def _read_entries(
 
 
 def _report(compared: _Compared, matching: Matching) -> dict[str, Any]:
-    """Return what becomes of each line, by its number, and which entries the statement lacks."""
+    """Return the outcome of each line, by its number, and the entries that the statement lacks."""
     numbers: dict[str, int] = {}
     repeated = []
     for number, line in enumerate(compared.lines):

@@ -91,7 +91,7 @@ class Ambiguity(NamedTuple):
 
 
 class Matching(NamedTuple):
-    """What becomes of the lines and entries: each is in one of these, but for entries that are taken."""
+    """The outcome of a comparison: each line and each entry is in one of these, except entries that are taken."""
 
     matches: list[Match]
     ambiguities: list[Ambiguity]

@@ -1,4 +1,4 @@
-"""Reconciliations over HTTP: nothing is matched twice, whoever asks, in whatever order, and all can be undone."""
+"""Reconciliations over HTTP: nothing is matched twice, in any order, and all can be undone."""
 
 import asyncio
 from typing import Any
