@@ -1,7 +1,8 @@
 """Compare a statement of a bank with the entries of an account: what is on both, and what is missing on either."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -26,7 +27,6 @@ _REFERENCES = (
     "end_to_end_id",
     "customer_reference",
 )  # members of metadata that `ledger import` writes
-_DAY = timedelta(days=1)
 
 
 class BankBalance(NamedTuple):
@@ -52,7 +52,12 @@ class NewStatement(NamedTuple):
         """
         days = [line.day for line in self.lines]
         last = max([*days, *([self.closing.day] if self.closing else [])])
-        return min([*days, *([self.opening.day + _DAY] if self.opening else []), last]), last
+        return min([*days, *([_shift(self.opening.day, 1)] if self.opening else []), last]), last
+
+
+def _shift(day: date, days: int) -> date:
+    """Return the day so many days later, within the calendar."""
+    return date.fromordinal(min(max(day.toordinal() + days, 1), date.max.toordinal()))
 
 
 class _Compared(NamedTuple):
@@ -77,11 +82,11 @@ async def compare(
     first, last = statement.days()
     lines = identify_lines(statement.lines)
     known = await reconciliations.find_lines(reader, account_id, [line.key for line in lines])
-    margin = timedelta(days=statement.window_days)
-    entries = await _read_entries(reader, account_id, (first - margin, last + margin), position)
+    window = statement.window_days
+    entries = await _read_entries(reader, account_id, (_shift(first, -window), _shift(last, window)), position)
     taken = await reconciliations.find_matched(reader, account_id, list(entries))
     compared = _Compared(lines, known, entries, taken, (first, last))
-    matching = _match(compared, statement.window_days)
+    matching = await asyncio.to_thread(_match, compared, window)  # thousands of lines take a while
     report = {
         "account_id": str(account_id),
         "first_day": first.isoformat(),
@@ -218,7 +223,7 @@ async def _compare_balances(
     """Return the balances of the statement beside those of the account before its first and after its last day."""
     first, last = statement.days()
     compared = {}
-    for name, balance, day in (("opening", statement.opening, first - _DAY), ("closing", statement.closing, last)):
+    for name, balance, day in (("opening", statement.opening, _shift(first, -1)), ("closing", statement.closing, last)):
         if balance is not None:
             at = datetime.combine(day, time.max, UTC)
             ours = (await dated_entries.balances_as_of(reader, [account_id], at, position))[account_id]

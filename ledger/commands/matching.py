@@ -6,14 +6,14 @@ within the window. What stays ambiguous is not matched. The result does not depe
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
 from ledger.events.reconciliations import By
 from ledger.values.derived import text_digest
 
-MAX_PAIRS = 250_000  # lines times entries of one amount; beyond that, only references match them
+MAX_PAIRS = 100_000  # lines times entries of one amount; beyond that, only references match them
 _KEY_LENGTH = 32  # hexadecimal digits
 
 
@@ -123,22 +123,16 @@ def match(lines: Iterable[Line], entries: Iterable[Candidate], window_days: int)
 
 
 def _match_pool(pool: _Pool, window_days: int, result: Matching) -> None:
-    by_reference = _pair_by_reference(pool, window_days)
-    _take_certain(pool, by_reference, "reference", result)
-    if len(pool.lines) * len(pool.entries) <= MAX_PAIRS:
-        _take_certain(pool, _pair(pool, lambda line, entry: line.day == entry.day), "day", result)
-        pairs = _pair(pool, lambda line, entry: _is_near(line, entry, window_days))
-        _take_certain(pool, pairs, "window", result)
-        _take_ambiguous(pool, pairs, result)
-    else:
+    _take_certain(pool, _pair_by_reference(pool, window_days), "reference", result)
+    if len(pool.lines) * len(pool.entries) > MAX_PAIRS:
         result.ambiguities.append(Ambiguity(tuple(pool.lines), tuple(pool.entries)))
         return
+    _take_certain(pool, _pair_by_day(pool, 0), "day", result)
+    pairs = _pair_by_day(pool, window_days)
+    _take_certain(pool, pairs, "window", result)
+    _take_ambiguous(pool, pairs, result)
     result.lines_left.extend(pool.lines.values())
     result.entries_left.extend(entry for entry in pool.entries.values() if not entry.is_taken)
-
-
-def _is_near(line: Line, entry: Candidate, window_days: int) -> bool:
-    return abs((line.day - entry.day).days) <= (0 if entry.is_taken else window_days)
 
 
 def _contradict(line: Line, entry: Candidate) -> bool:
@@ -160,18 +154,23 @@ def _pair_by_reference(pool: _Pool, window_days: int) -> _Pairs:
                 entry.version
                 for reference in named
                 for entry in by_reference.get(str(reference), ())
-                if _is_near(line, entry, window_days) and not _contradict(line, entry)
+                if abs((line.day - entry.day).days) <= window_days and not _contradict(line, entry)
             }
         )
     return pairs
 
 
-def _pair(pool: _Pool, are_close: Callable[[Line, Candidate], bool]) -> _Pairs:
+def _pair_by_day(pool: _Pool, window_days: int) -> _Pairs:
+    """Pair lines with the entries of near days, and with those that are taken by a line of the same day."""
+    by_day: dict[int, list[Candidate]] = defaultdict(list)
+    for entry in pool.entries.values():
+        by_day[entry.day.toordinal()].append(entry)
     return {
         key: [
-            version
-            for version, entry in pool.entries.items()
-            if are_close(line, entry) and (entry.is_taken or not _contradict(line, entry))
+            entry.version
+            for days in range(-window_days, window_days + 1)
+            for entry in by_day.get(line.day.toordinal() + days, ())
+            if (days == 0 if entry.is_taken else not _contradict(line, entry))
         ]
         for key, line in pool.lines.items()
     }

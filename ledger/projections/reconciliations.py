@@ -32,6 +32,7 @@ from ledger.store.connections import Reader
 from ledger.store.sql import HEAD_VERSIONS
 from ledger.store.statements import Statement, columns, integers, uuids
 
+MAX_UNDONE = 100  # reconciliations that one command undoes
 HANDLED = frozenset(get_args(ReconciliationEvent))
 
 RECONCILIATIONS = Table(
@@ -207,13 +208,13 @@ def _to_matched(row: Record) -> Matched:
 async def find_undoable(
     reader: Reader, account_id: UUID, *, reconciliation_id: UUID | None, source: str | None
 ) -> Mapping[UUID, tuple[int, ...]]:
-    """Return the reconciliations of an account with this id or source that stand, and the entries that each matched."""
+    """Return the newest reconciliations of an account with this id or source that stand, and the entries of each."""
     rows = await reader.fetch(
         """SELECT id, array(SELECT version FROM reconciled_entries
                             WHERE reconciliation_id = reconciliations.id ORDER BY version) AS versions
            FROM reconciliations
-           WHERE account_id = $1 AND (id = $2 OR source = $3) AND NOT undone ORDER BY position""",
-        *(account_id, reconciliation_id, source),
+           WHERE account_id = $1 AND (id = $2 OR source = $3) AND NOT undone ORDER BY position DESC LIMIT $4""",
+        *(account_id, reconciliation_id, source, MAX_UNDONE),
     )
     return {row["id"]: tuple(row["versions"]) for row in rows}
 

@@ -108,7 +108,7 @@ async def test_what_was_undone_can_be_matched_again(api: Api, bank: Body) -> Non
     third = (await reconcile(api, bank, LINES, source="may")).body
     assert second["matched"] == third["matched"]
     undone = (await api.post(f"{path}/undo", {"source": "may"})).body
-    assert ([first["id"], third["id"]], 3) == (undone["undone"], undone["entries"])
+    assert ([third["id"], first["id"]], 3) == (undone["undone"], undone["entries"])
     for body in ({"source": "may"}, {"id": first["id"]}, {"id": NOBODY}):
         assert ["resource_not_found"] == (await api.post(f"{path}/undo", body)).codes
     for body in ({}, {"id": first["id"], "source": "may"}):
@@ -190,5 +190,9 @@ async def test_what_cannot_be_compared_is_refused(api: Api, bank: Body, monkeypa
         assert [pointer] == (await reconcile(api, bank, lines, **members)).pointers
     assert ["currency_mismatch"] == (await reconcile(api, bank, LINES, currency="EUR")).codes
     assert ["resource_not_found"] == (await reconcile(api, {"id": NOBODY}, LINES)).codes
+    for day in ("0001-01-01", "9999-12-31"):  # the calendar ends there, and so does the window
+        balance = {"day": day, "balance_cents": 0}
+        ends = (await reconcile(api, bank, [{**LINES[0], "day": day}], opening=balance, closing=balance)).body
+        assert (day, day, [0]) == (ends["first_day"], ends["last_day"], ends["missing_in_ledger"])
     monkeypatch.setattr("ledger.audit.reconciliation.MAX_ENTRIES", 2)
     assert ["validation_error"] == (await reconcile(api, bank, LINES)).codes
