@@ -205,24 +205,30 @@ def _take_ambiguous(pool: _Pool, pairs: _Pairs, result: Matching) -> None:
 def _connect(pool: _Pool, pairs: _Pairs) -> list[tuple[list[str], list[int]]]:
     """Return the lines and entries of the pool that are connected by pairs, each set in order."""
     of_entry: dict[int, list[str]] = defaultdict(list)
-    for key, versions in pairs.items():
-        if key in pool.lines:
-            for version in versions:
+    for key in pool.lines:
+        for version in pairs[key]:
+            if version in pool.entries:
                 of_entry[version].append(key)
     seen: set[str] = set()
     components = []
     for start in pool.lines:
-        if start in seen or not any(version in pool.entries for version in pairs[start]):
-            continue
-        keys, versions = {start}, set[int]()
-        waiting = [start]
-        while waiting:
-            for version in pairs[waiting.pop()]:
-                if version in pool.entries and version not in versions:
-                    versions.add(version)
-                    new = set(of_entry[version]) - keys
-                    keys |= new
-                    waiting += new
-        seen |= keys
-        components.append((sorted(keys), sorted(versions)))
+        if start not in seen:
+            keys, connected = _spread(start, pairs, of_entry)
+            seen |= keys
+            if connected:
+                components.append((sorted(keys), sorted(connected)))
     return components
+
+
+def _spread(start: str, pairs: _Pairs, of_entry: Mapping[int, Sequence[str]]) -> tuple[set[str], set[int]]:
+    """Return the lines that pairs connect with one of them, and their entries."""
+    keys, waiting = {start}, [start]
+    connected: set[int] = set()
+    while waiting:
+        for version in pairs[waiting.pop()]:
+            if version in of_entry and version not in connected:
+                connected.add(version)
+                new = set(of_entry[version]) - keys
+                keys |= new
+                waiting += new
+    return keys, connected

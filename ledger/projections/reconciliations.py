@@ -202,7 +202,8 @@ _SELECT_MATCHED = "SELECT version, reconciliation_id, line_key, line_day FROM re
 
 
 def _to_matched(row: Record) -> Matched:
-    return Matched(*row[:3], date.fromisoformat(row["line_day"]))
+    version, reconciliation_id, line_key, line_day = row
+    return Matched(version, reconciliation_id, line_key, date.fromisoformat(line_day))
 
 
 async def find_undoable(

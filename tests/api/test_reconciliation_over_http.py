@@ -19,7 +19,10 @@ async def bank(api: Api) -> Body:
     account, other = await api.new_account(balance_cents=10_000), await api.new_account(balance_cents=10_000)
     for day, cents, reference in ((1, 1_000, "r-1"), (4, 700, None), (9, -500, None)):
         sides = (other, account) if cents > 0 else (account, other)
-        details = {"effective_at": f"2026-05-0{day}", "metadata": {"bank_reference": reference} if reference else {}}
+        details: Body = {
+            "effective_at": f"2026-05-0{day}",
+            "metadata": {"bank_reference": reference} if reference else {},
+        }
         await transfer(api, *sides, abs(cents), **details)
     return account
 
@@ -181,12 +184,13 @@ async def test_a_repeated_request_gets_the_first_report(api: Api, bank: Body) ->
 
 
 async def test_what_cannot_be_compared_is_refused(api: Api, bank: Body, monkeypatch: pytest.MonkeyPatch) -> None:
-    for lines, members, pointer in (
+    cases: list[tuple[list[Body], Body, str]] = [
         ([], {}, "/lines"),
         ([line(1, 0)], {}, "/lines/0/amount_cents"),
         ([{**LINES[0], "day": "2026-02-30"}], {}, "/lines/0/day"),
         (LINES, {"window_days": 91}, "/window_days"),
-    ):
+    ]
+    for lines, members, pointer in cases:
         assert [pointer] == (await reconcile(api, bank, lines, **members)).pointers
     assert ["currency_mismatch"] == (await reconcile(api, bank, LINES, currency="EUR")).codes
     assert ["resource_not_found"] == (await reconcile(api, {"id": NOBODY}, LINES)).codes

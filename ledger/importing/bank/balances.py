@@ -96,6 +96,7 @@ class _CamtReader:
         self.balances: list[dict[str, str]] = []
         self._path: list[str] = []
         self._text: list[str] = []
+        self._depth: int | None = None  # of the balance that is being read
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
@@ -106,17 +107,20 @@ class _CamtReader:
         self._text.clear()
         if self._path[-2:] == ["Stmt", "Bal"]:
             self.balances.append({})
-        elif "Bal" in self._path and "Ccy" in attributes:
-            self.balances[-1][f"{self._below()}@Ccy"] = attributes["Ccy"]
+            self._depth = len(self._path)
+        elif self._depth is not None and "Ccy" in attributes:
+            self.balances[-1][f"{self._below(self._depth)}@Ccy"] = attributes["Ccy"]
 
     def _end(self, _: str) -> None:
-        if "Bal" in self._path and (text := "".join(self._text).strip()):
-            self.balances[-1][self._below()] = text
+        if self._depth is not None and (text := "".join(self._text).strip()):
+            self.balances[-1][self._below(self._depth)] = text
         self._text.clear()
+        if len(self._path) == self._depth:
+            self._depth = None
         self._path.pop()
 
-    def _below(self) -> str:
-        return "/".join(self._path[self._path.index("Bal") + 1 :])
+    def _below(self, depth: int) -> str:
+        return "/".join(self._path[depth:])
 
 
 _FINDERS: dict[str, Callable[[Path, str, Assets], _Found]] = {
