@@ -13,7 +13,7 @@ import msgspec
 
 from ledger.commands.command import Command, Decision, States
 from ledger.commands.expected_version import Versioned
-from ledger.errors import Refusal, StaleCommandError
+from ledger.errors import Refusal, Refused, StaleCommandError
 from ledger.events.reconciliations import (
     By,
     EntryReconciled,
@@ -136,6 +136,8 @@ class UndoReconciliations(Command, frozen=True, kw_only=True):
         """Return an event for each reconciliation. Raises `StaleCommandError` after another change."""
         stream = reconciliation_stream(self.account_id)
         _check_known(states, stream, self.known_version)
+        if not self.undone or states[stream] is None:
+            raise Refused(reconciliation_not_found())
         result = {
             "undone": [str(one.reconciliation_id) for one in self.undone],
             "entries": sum(len(one.entry_versions) for one in self.undone),
