@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, time
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from ledger.audit import effective_entries
 from ledger.audit.effective_entries import Period, Place
 from ledger.commands.matching import Candidate, Line, Matching, NewLine, identify_lines, match
@@ -112,7 +114,7 @@ async def compare(
             MatchedLine(one.key, by_key[one.key].day, one.version, entries[one.version]["transaction_id"], one.by)
             for one in matching.matches
         ),
-        report=report,
+        report=msgspec.json.encode(report).decode(),
     )
 
 

@@ -58,7 +58,10 @@ class Statement(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReconcileStatement(Command, frozen=True, kw_only=True):
-    """Record which lines of a statement are which entries; nothing without a match. The client gets the `report`."""
+    """Record which lines of a statement are which entries; nothing without a match.
+
+    The client gets the `report`, a JSON object as text.
+    """
 
     name: ClassVar[str] = "ReconcileStatement"
     always_appends: ClassVar[bool] = False
@@ -68,7 +71,7 @@ class ReconcileStatement(Command, frozen=True, kw_only=True):
     known_version: int
     statement: Statement
     matched: tuple[MatchedLine, ...]
-    report: dict[str, Any]
+    report: str
 
     @property
     def resource_id(self) -> UUID:
@@ -87,8 +90,9 @@ class ReconcileStatement(Command, frozen=True, kw_only=True):
         """Return an event for the statement and for each line. Raises `StaleCommandError` after another change."""
         stream = reconciliation_stream(self.account_id)
         _check_known(states, stream, self.known_version)
+        report: dict[str, Any] = msgspec.json.decode(self.report)
         if not self.matched:
-            return Decision([], self.report)
+            return Decision([], report)
         statement = self.statement
         begun = StatementReconciled(
             self.reconciliation_id,
@@ -104,7 +108,7 @@ class ReconcileStatement(Command, frozen=True, kw_only=True):
             EntryReconciled(self.reconciliation_id, one.entry_version, one.transaction_id, one.key, one.day, one.by)
             for one in self.matched
         ]
-        return Decision([(stream, begun), *((stream, entry) for entry in entries)], self.report)
+        return Decision([(stream, begun), *((stream, entry) for entry in entries)], report)
 
 
 class Undone(msgspec.Struct, frozen=True, array_like=True):

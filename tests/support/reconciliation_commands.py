@@ -47,7 +47,7 @@ def reconcile(ledger: Ledger, account_id: UUID, versions: frozenset[int], is_cur
         known_version=read_version(ledger, account_id, is_current=is_current),
         statement=Statement(DAY, DAY),
         matched=matched,
-        report={"matched": len(matched)},
+        report=f'{{"matched":{len(matched)}}}',
     )
 
 

@@ -467,7 +467,7 @@ def reconciliations() -> list[Command]:
             known_version=known_version,
             statement=Statement(*days, f"{number}.xml", 100, 200),
             matched=matched,
-            report={"id": str(fixed_id(number))},
+            report=f'{{"id":"{fixed_id(number)}"}}',
         )
 
     undone = (Undone(fixed_id(161), (4, 5)),)

@@ -43,7 +43,7 @@ def reconcile(name: UUID, known_version: int, *versions: int) -> ReconcileStatem
         known_version=known_version,
         statement=MAY,
         matched=matched,
-        report={"id": str(name)},
+        report=f'{{"id":"{name}"}}',
     )
 
 
