@@ -50,7 +50,7 @@ class NewReconciliation(Body):
 
     model_config = describe({"source": "may.xml", "closing": _BALANCE, "lines": [_LINE]})
 
-    lines: Annotated[list[StatementLine], Field(max_length=MAX_LINES)]
+    lines: Annotated[list[StatementLine], Field(default=[], max_length=MAX_LINES)]
     opening: StatementBalance | None = None
     closing: StatementBalance | None = None
     currency: Currency | None = None

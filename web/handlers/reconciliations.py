@@ -49,9 +49,10 @@ async def list_reconciliations(request: web.Request) -> Reply | Stream:
 async def reconcile(request: web.Request) -> Reply:
     """POST /accounts/{id}/reconciliation: compare a statement, and record what is certain."""
     account_id = await read_path_account(request)
-    account, runtime = await find_account(request, account_id), request.app[RUNTIME]
+    runtime = request.app[RUNTIME]
     async with request.app[BATCH_LIMIT].admit(request[ACTOR].user_id, each=MAX_BATCHES_OF_ADMIN):
         body = parse(NewReconciliation, await read_json(request, runtime.settings.ledger_bulk_limit_bytes))
+        account = await find_account(request, account_id)
         if body.currency not in (None, account.body["currency"]):
             raise Refused(errors.currency_mismatch())
         if not body.lines and body.closing is None:
@@ -70,8 +71,8 @@ async def reconcile(request: web.Request) -> Reply:
 async def undo_reconciliation(request: web.Request) -> Reply:
     """POST /accounts/{id}/reconciliation/undo."""
     account_id = await read_path_account(request)
-    await find_account(request, account_id)
     body = parse(UndoneReconciliation, await read_json(request))
+    await find_account(request, account_id)
     if (body.id is None) == (body.source is None):
         raise Refused(errors.invalid("", ONE))
     await _look_back(request, account_id)
