@@ -26,6 +26,7 @@ COMMANDS: Commands = {
     "migrate": "ledger.cli.migrate:migrate",
     "demo": "ledger.cli.demo:demo",
     "import": "ledger.cli.import_:import_file",
+    "reconcile": "ledger.cli.reconcile:reconcile",
     "import-reference": "ledger.cli.import_reference:import_reference",
     "statement": "ledger.cli.statement:show_statement",
     "admin": Group("Manage admins: users who may do everything.", {"create": "ledger.cli.admin:create_admin"}),

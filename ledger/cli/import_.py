@@ -1,7 +1,6 @@
 """`ledger import`: check a file, and send its transactions to the API of a running service."""
 
 import asyncio
-import os
 import signal
 import sys
 from functools import cache
@@ -12,6 +11,24 @@ import typer
 import uvloop
 
 from ledger.audit.limited import Limited
+from ledger.cli.file_options import (
+    DEFAULT_URL,
+    DEFAULT_USERNAME,
+    Columns,
+    CurrencyName,
+    DateFormat,
+    Encoding,
+    FormatName,
+    Ignored,
+    NumberFormat,
+    Otp,
+    PasswordFile,
+    Profile,
+    Separator,
+    Url,
+    Username,
+    read_password,
+)
 from ledger.cli.import_assets import ServiceAssets
 from ledger.cli.import_client import ImportFailedError, Service, send, try_out
 from ledger.cli.options import AsJson
@@ -23,7 +40,6 @@ from ledger.importing.faults import Fault, FaultyFileError, OptionError
 from ledger.importing.identity import check_run
 from ledger.importing.prepare import Prepared, prepare
 from ledger.importing.profile import load_profile, make_reading, parse_mapping
-from ledger.importing.readers import FORMATS
 from ledger.importing.results import LISTED_ERRORS, Result, Tally
 from ledger.money import Assets
 
@@ -99,15 +115,10 @@ class _Report:
 
 def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The file to import.")],
-    url: Annotated[str, typer.Option(envvar="LEDGER_URL", help="URL of the service.")] = "http://127.0.0.1:8080",
-    username: Annotated[str, typer.Option(envvar="LEDGER_USERNAME", help="User to log in as.")] = "admin",
-    password_file: Annotated[
-        Path | None,
-        typer.Option(help="File with the password; by default, LEDGER_PASSWORD is used.", exists=True, dir_okay=False),
-    ] = None,
-    otp: Annotated[
-        str | None, typer.Option(envvar="LEDGER_OTP", help="One-time code, if the user has a second factor.")
-    ] = None,
+    url: Url = DEFAULT_URL,
+    username: Username = DEFAULT_USERNAME,
+    password_file: PasswordFile = None,
+    otp: Otp = None,
     run: Annotated[
         str | None,
         typer.Option(
@@ -119,37 +130,15 @@ def import_file(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the file, and show what would become of each line. Write nothing.")
     ] = False,
-    profile: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML file with the options below.", exists=True, dir_okay=False),
-    ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help=f"Format: {', '.join(FORMATS)}. By default, that of the file's suffix."),
-    ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Separator of the columns, or tab. By default, the one that fits the header.")
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Encoding, such as windows-1252. By default UTF-8, or that of a byte-order mark.")
-    ] = None,
-    number_format: Annotated[
-        str | None,
-        typer.Option(metavar="EXAMPLE", help="The number 1234.56 in the form of the file, such as 1.234,56."),
-    ] = None,
-    date_format: Annotated[
-        str | None, typer.Option(metavar="FORM", help="The form of dates, such as DD.MM.YYYY. By default, RFC 3339.")
-    ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="MEMBER=COLUMN", help="Take a member from this column, as amount_cents=Betrag."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Leave a column out; * leaves out all unknown ones.")
-    ] = None,
-    currency: Annotated[
-        str | None, typer.Option(help="Currency of amounts in units, if the file does not say it.")
-    ] = None,
+    profile: Profile = None,
+    format_: FormatName = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
+    number_format: NumberFormat = None,
+    date_format: DateFormat = None,
+    columns: Columns = None,
+    ignore: Ignored = None,
+    currency: CurrencyName = None,
     account: Annotated[
         str | None,
         typer.Option(
@@ -182,7 +171,7 @@ def import_file(
 
     @cache
     def find_service() -> Service:
-        return Service(url.rstrip("/"), username, _read_password(password_file), otp)
+        return Service(url.rstrip("/"), username, read_password(password_file), otp)
 
     collect_rarely()
     report = _Report(file, dry_run=dry_run, as_json=as_json)
@@ -241,12 +230,3 @@ async def _until_told(work: Any) -> None:
         await task
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-
-
-def _read_password(path: Path | None) -> str:
-    if path is not None:
-        return path.read_text().rstrip("\n")
-    password = os.environ.get("LEDGER_PASSWORD")
-    if password is None:
-        fail("give --password-file, or set LEDGER_PASSWORD", 2)
-    return password

@@ -19,6 +19,7 @@ from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, DeleteMonitor, RecordCrossings
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
+from ledger.commands.reconciliations import ReconcileStatement, UndoReconciliations
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
@@ -82,5 +83,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RemoveSecondFactor,
     ClosePeriod,
     ReopenPeriod,
+    ReconcileStatement,
+    UndoReconciliations,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

@@ -20,6 +20,7 @@ from ledger.events import (
     compact,
     monitors,
     periods,
+    reconciliations,
     seals,
     second_factors,
     tokens,
@@ -43,6 +44,7 @@ Event = (
     | tokens.RevokedTokensForgotten
     | seals.SealHeadAccepted
     | periods.PeriodEvent
+    | reconciliations.ReconciliationEvent
 )
 State = (
     accounts.Account
@@ -60,6 +62,7 @@ State = (
     | tokens.Cleanups
     | seals.SealChain
     | periods.Periods
+    | reconciliations.Reconciliation
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -78,6 +81,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     tokens.RevokedTokensForgotten: tokens.evolve_cleanups,
     seals.SealHeadAccepted: seals.evolve,
     **dict.fromkeys(get_args(periods.PeriodEvent), periods.evolve),
+    **dict.fromkeys(get_args(reconciliations.ReconciliationEvent), reconciliations.evolve),
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

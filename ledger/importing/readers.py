@@ -56,10 +56,7 @@ def open_reader(path: Path, reading: Reading) -> Drafts:
     format_ = find_format(path, reading.format)
     if format_ == "parquet":
         return read_parquet(path)
-    named = reading.encoding
-    if format_ == "ofx" and named is None:
-        named = _declared(path)
-    encoding = "" if format_ == "camt" else detect_encoding(path, named)
+    encoding = find_encoding(path, format_, reading)
     if format_ == "csv":
         return read_table(path, encoding, reading)
     if format_ == "jsonl":
@@ -69,6 +66,14 @@ def open_reader(path: Path, reading: Reading) -> Drafts:
     if reading.account is None or reading.against is None:
         raise OptionError(f"{format_}: give --account, the bank's account in the ledger, and --against, the other one")
     return _bank_reader(format_)(path, encoding, reading, Sides(reading.account, reading.against))
+
+
+def find_encoding(path: Path, format_: str, reading: Reading) -> str:
+    """Return the encoding of a file; none for CAMT.053, which declares it. Raises `FileFaultError`."""
+    named = reading.encoding
+    if format_ == "ofx" and named is None:
+        named = _declared(path)
+    return "" if format_ == "camt" else detect_encoding(path, named)
 
 
 def _bank_reader(format_: str) -> Callable[[Path, str, Reading, Sides], Drafts]:

@@ -119,6 +119,9 @@ TABLE = {
     ("GET", "/accounts/{id}/entries"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/accounts/{id}/statement"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
     ("GET", "/accounts/{id}/events"): Row(ACCESS, NOT_GUESTS, READERS_OF_OTHERS),
+    ("GET", "/accounts/{id}/reconciliation"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
+    ("POST", "/accounts/{id}/reconciliation"): Row(ACCESS, ADMINS, ADMINS),
+    ("POST", "/accounts/{id}/reconciliation/undo"): Row(ACCESS, Statuses(404, 403, 403, 403)),  # there is none
     ("GET", "/assets"): Row(ACCESS, NOT_GUESTS),
     ("POST", "/assets"): Row(ACCESS, ADMINS_CREATE),
     ("GET", "/assets/{code}"): Row(ACCESS, NOT_GUESTS),
@@ -259,6 +262,8 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/assets"): {"code": f"A{new_id().int % 10**15}", "name": "another", "digits": 2},
         ("PUT", "/accounts/{id}"): {"balance_cents": 5},
         ("PATCH", "/accounts/{id}"): {"overdraft_limit_cents": 5},
+        ("POST", "/accounts/{id}/reconciliation"): {"lines": [{"day": "2026-05-01", "amount_cents": -5}]},
+        ("POST", "/accounts/{id}/reconciliation/undo"): {"source": "may.xml"},
         ("POST", "/monitors"): monitor_body(resource),
         ("PATCH", "/transactions/{id}"): {"description": "rent"},
         ("POST", "/periods/close"): {"through": "2020-12-31"},

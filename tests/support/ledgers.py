@@ -29,6 +29,7 @@ from ledger.events import (
     fold,
     monitors,
     periods,
+    reconciliations,
     seals,
     second_factors,
     tokens,
@@ -348,6 +349,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (seals.SealHeadAccepted, seals.SealChain),
         (periods.PeriodEvent, periods.Periods),
         (monitors.MonitorEvent, monitors.Monitor),
+        (reconciliations.ReconciliationEvent, reconciliations.Reconciliation),
     )
     for event in members(union)
 }

@@ -1,4 +1,4 @@
-"""Commands of scheduled transactions and of balance monitors, drawn for the tests of decisions."""
+"""Commands of scheduled transactions, balance monitors and reconciliations, drawn for the tests of decisions."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,6 +13,7 @@ from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleT
 from ledger.commands.transfers import TransferMoney
 from ledger.events.monitors import Monitor, Rule
 from ledger.events.transactions import MoneyTransferred, TransactionScheduled
+from tests.support import reconciliation_commands
 from tests.support.ledgers import ACCOUNTS, BOB, NOBODY, NOON, PURSE, TILL, Ledger, named_id, transaction_ids
 
 NOTHING = TransactionScheduled(
@@ -108,11 +109,15 @@ makers: st.SearchStrategy[Callable[[Ledger], Command]] = st.one_of(
     _draw(watch, _monitors, _accounts, st.integers(0, 300)),
     _draw(cross, _monitors, _numbers),
     _draw(delete, _monitors),
+    reconciliation_commands.makers,
 )
 
 
 def live_through(ledger: Ledger) -> None:
-    """Let schedules be posted, fail and be cancelled, and a monitor be triggered: random sequences rarely get there."""
+    """Let schedules be posted, fail and be cancelled, a monitor be triggered, and a reconciliation be undone.
+
+    Random sequences rarely get there.
+    """
     for number, cents in enumerate((5, 1_000_000, 6)):
         ledger.execute(schedule(ledger, named_id(f"scheduled {number}"), (TILL, PURSE), cents, "plan", BOB))
         ledger.execute(cancel(ledger, 0) if cents == 6 else execute(ledger, 0, 10))
@@ -120,3 +125,4 @@ def live_through(ledger: Ledger) -> None:
     ledger.execute(watch(ledger, monitor_id, TILL, 50))
     ledger.execute(cross(ledger, monitor_id, 3))
     ledger.execute(delete(ledger, monitor_id))
+    reconciliation_commands.live_through(ledger)

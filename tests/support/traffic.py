@@ -21,6 +21,7 @@ from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, Crossing, DeleteMonitor, RecordCrossings
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
+from ledger.commands.reconciliations import MatchedLine, ReconcileStatement, Statement, Undone, UndoReconciliations
 from ledger.commands.reversals import ReverseTransaction
 from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, Planned, ScheduleTransaction
 from ledger.commands.seals import AcceptSealHead
@@ -226,6 +227,7 @@ def history() -> list[tuple[UUID, Command]]:
         *second_factors(),
         *schedules(),
         *monitors(),
+        *reconciliations(),
         *(
             TransferMoney(
                 transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
@@ -452,6 +454,32 @@ def monitors() -> list[Command]:
         *(CreateMonitor(monitor_id=fixed_id(150 + number), rule=rule) for number, rule in enumerate(rules)),
         RecordCrossings(monitor_id=fixed_id(150), crossings=crossings),
         DeleteMonitor(monitor_id=fixed_id(151)),
+    ]
+
+
+def reconciliations() -> list[Command]:
+    """Return reconciliations of an account: one stands, one is undone, and one matches an entry of that again."""
+    days = date(2026, 5, 1), date(2026, 5, 31)
+
+    def reconcile(number: int, known_version: int, *versions: int) -> Command:
+        matched = tuple(
+            MatchedLine(f"line {version}", days[0], version, fixed_id(200 + version), "day") for version in versions
+        )
+        return ReconcileStatement(
+            account_id=EUROS,
+            reconciliation_id=fixed_id(number),
+            known_version=known_version,
+            statement=Statement(*days, f"{number}.xml", 100, 200),
+            matched=matched,
+            report=f'{{"id":"{fixed_id(number)}"}}',
+        )
+
+    undone = (Undone(fixed_id(161), (4, 5)),)
+    return [
+        reconcile(160, 0, 2, 3),
+        reconcile(161, 3, 4, 5),
+        UndoReconciliations(account_id=EUROS, known_version=6, undone=undone),
+        reconcile(162, 7, 5),
     ]
 
 

@@ -12,6 +12,7 @@ from ledger.audit.effective_entries import FIRST, LAST, Period, Place, Visible
 from ledger.errors import Refused
 from ledger.projections.account_owners import Span
 from ledger.store.connections import Reader
+from web.handlers.reconciled_entries import RECONCILED, choose_entries
 from web.http.pagination import Chunk, answer_list, read_span
 from web.http.params import EFFECTIVE_AT, POINT_IN_TIME, Parameter, choice_parameter, read_period, read_point_in_time
 from web.http.replica import reader
@@ -50,12 +51,13 @@ async def list_by_effective_time(
     last = min(end or LAST, EFFECTIVE_AT.read(request) or LAST)
     position = await as_of.position_of(source, read_point_in_time(request))
     period = Period(begin or FIRST, last, position)
-    visible = await Visible.of(source, spans)
+    visible, reconciled = await Visible.of(source, spans), RECONCILED.read(request)
 
     async def walk(source: Reader, place: Place | None, limit: int) -> Chunk[Place]:
         items, following = await effective_entries.list_entries(
             source, account_id, period, place, ascending=ascending, limit=limit
         )
-        return Chunk([item for item in items if visible.shows(item)], following)
+        shown = [item for item in items if visible.shows(item)]
+        return Chunk(await choose_entries(source, account_id, shown, reconciled), following)
 
     return await answer_list(request, read_span(request, Place), walk)

@@ -12,6 +12,7 @@ from ledger.store.connections import Reader
 from ledger.store.reader import EVENT_TOPICS, MAX_POSITION, EventFilter
 from web.handlers.accounts import find_spans
 from web.handlers.effective_entries import list_by_effective_time, wants_effective_times
+from web.handlers.reconciled_entries import RECONCILED, choose_entries
 from web.http.account_refs import read_path_account
 from web.http.json import answer
 from web.http.pagination import Chunk, Span, answer_list, read_span
@@ -49,6 +50,7 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
     `from_version`, `to_version`, `from_time` and `to_time` are inclusive bounds.
     """
     account_id, ascending = await read_path_account(request), ORDER.read(request) == "asc"
+    reconciled = RECONCILED.read(request)
     if wants_effective_times(request, (FROM_VERSION, TO_VERSION, AFTER, BEFORE)):
         spans = await find_spans(request, account_id)
         return await list_by_effective_time(request, account_id, spans, ascending=ascending)
@@ -68,7 +70,8 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
         lines = await entries.list_entries(
             source, account_id, period, spans, after=after, before=before, ascending=ascending, limit=limit + 1
         )
-        return Chunk(lines[:limit], lines[limit - 1]["version"] if len(lines) > limit else None)
+        following = lines[limit - 1]["version"] if len(lines) > limit else None
+        return Chunk(await choose_entries(source, account_id, lines[:limit], reconciled), following)
 
     return await answer_list(request, span, walk)
 

@@ -10,6 +10,7 @@ from web.handlers import (
     receipts,
     statements,
 )
+from web.handlers.reconciled_entries import RECONCILED
 from web.http.pagination import PAGE
 from web.http.params import AFTER, AT_VERSION, EFFECTIVE_AT, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
@@ -148,7 +149,7 @@ ROUTES = (
             response_model=list[responses.Entry],
             parameters=(
                 *(*PAGE, log.ORDER, log.FROM_VERSION, log.TO_VERSION, *PERIOD, AFTER, log.BEFORE),
-                *effective_entries.PARAMETERS,
+                *(*effective_entries.PARAMETERS, RECONCILED),
             ),
             refusals=ACCOUNT_MISSING,
         ),

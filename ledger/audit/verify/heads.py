@@ -17,6 +17,7 @@ from ledger.events.assets import Asset
 from ledger.events.clients import Client
 from ledger.events.monitors import Monitor
 from ledger.events.periods import Periods
+from ledger.events.reconciliations import Reconciliation
 from ledger.events.seals import SealChain
 from ledger.events.second_factors import SecondFactor
 from ledger.events.tokens import Cleanups, Cutoffs, Session
@@ -91,6 +92,7 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa
             | Name()
             | AccountCode()
             | Periods()
+            | Reconciliation()
             | Cutoffs()
             | Cleanups()
             | SealChain()

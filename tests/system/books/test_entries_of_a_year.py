@@ -58,10 +58,11 @@ async def test_statements_of_months_are_parts_of_the_registers(
     books: Api, journals: Mapping[str, Journals], order: str
 ) -> None:
     for code in SHOWN:
-        path, closing, found = f"/v1/accounts/{code}", 0, list[Entry]()
+        path, closing, found, account_id = f"/v1/accounts/{code}", 0, list[Entry](), ""
         for end in ENDS:
             period = {"from": str(end.replace(day=1)), "to": str(end), "by": order}
             shown = (await books.get(f"{path}/statement", params=period)).body
+            account_id = shown["account_id"]
             lines = read_lines(shown["lines"], order)
             amounts = [line.amount_cents for line in lines]
             assert closing == shown["opening_balance_cents"], (code, end)
@@ -70,7 +71,7 @@ async def test_statements_of_months_are_parts_of_the_registers(
             closing += sum(amounts)
             assert closing == shown["closing_balance_cents"], (code, end)
             found += lines
-        register = journals[order].beancount.register(shown["account_id"])
+        register = journals[order].beancount.register(account_id)
         assert [entry for entry in register if entry.day <= ENDS[-1]] == found, code
 
 
