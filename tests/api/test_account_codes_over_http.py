@@ -92,6 +92,7 @@ def strip(body: Any) -> Any:
         "secrets",
         "client_secret",
         "instance",
+        "to_time",
     }
     return {name: strip(value) for name, value in body.items() if name not in changing}
 

@@ -329,8 +329,9 @@ def test_in_a_group_plain_and_detailed_transfers_are_inserted_separately() -> No
     for number, description in enumerate((None, "rent", None)):
         command = transfer_command(1, transaction_id=named_id(f"transfer {number}"), description=description)
         batch.decide(command, named_id("a command"))
-    plain, special = transactions.apply(batch.appended)
+    plain, special, terms = transactions.apply(batch.appended)
     assert ("description" in plain.sql, "description" in special.sql) == (False, True)
+    assert "transaction_terms" in terms.sql
 
 
 # References.
