@@ -17,7 +17,7 @@ RUN /venv/bin/pip install --no-deps --no-build-isolation . \
 FROM python:3.13-slim-trixie@sha256:ffb752e139c0a19692a43af8d8523b274222dd68eebad5d583b45c2201c6e30a
 LABEL org.opencontainers.image.title="ledger" \
       org.opencontainers.image.description="An event-sourced, double-entry ledger service" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0 AND OFL-1.1"
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin ledger
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \
