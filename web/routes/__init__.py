@@ -9,6 +9,7 @@ from web.routes import (
     audit,
     auth,
     clients,
+    ledger,
     log,
     monitors,
     periods,
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *monitors.ROUTES,
     *assets.ROUTES,
     *log.ROUTES,
+    *ledger.ROUTES,
     *periods.ROUTES,
     *transactions.ROUTES,
 )
