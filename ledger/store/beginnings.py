@@ -22,11 +22,10 @@ SCANNED_EVENTS = 5000  # of the log, for one page
 _BEGINNINGS = (MoneyTransferred, JournalEntryPosted, HoldPlaced, HoldCaptured, TransactionScheduled)
 
 
-# The events between two positions that move money, the second one included, with the transactions that they are about.
-MOVED_BETWEEN = f"""SELECT originator_id AS id, notification_id AS position FROM stored_events
-                    WHERE notification_id > $1 AND notification_id <= $2
-                      AND topic IN ('{TOPICS[MoneyTransferred]}', '{TOPICS[JournalEntryPosted]}',
-                                    '{TOPICS[HoldCaptured]}')"""
+# The transfers between two positions, the second one included.
+TRANSFERRED_BETWEEN = f"""SELECT originator_id FROM stored_events
+                          WHERE notification_id > $1 AND notification_id <= $2
+                            AND topic = '{TOPICS[MoneyTransferred]}'"""
 
 
 class Candidates(NamedTuple):
