@@ -19,6 +19,7 @@ from ledger.store.reader import FOLLOWING, FREQUENT, MAX_POSITION, Bounds
 from ledger.store.sql import ENTRY_EVENTS, ENTRY_TRANSACTION, NEWEST_BETWEEN, streams_with_later
 
 SCANNED_EVENTS = 5000  # of the log, for one page
+EVENTS_PER_ENTRY = 2  # of an account, that are read for each of its entries
 _BEGINNINGS = (MoneyTransferred, JournalEntryPosted, HoldPlaced, HoldCaptured, TransactionScheduled)
 
 
@@ -75,22 +76,33 @@ async def find_by_topic(reader: Reader, topics: Iterable[type], bounds: Bounds, 
 
 
 async def find_by_entries(reader: Reader, account_ids: Collection[UUID], bounds: Bounds, count: int) -> Candidates:
-    """Find the transactions of the last entries of accounts, at least `count` of them.
+    """Find the transactions of the last entries of accounts, about `count` of them.
 
     A transaction counts from its own event, which comes shortly before its entries. So entries from shortly after the
-    bounds are looked at, too.
+    bounds are looked at, too. Of each account, a bounded number of events is read, whatever the planner expects.
     """
     most = count + FOLLOWING
-    rows = await reader.fetch(
-        f"""SELECT {ENTRY_TRANSACTION}, position FROM unnest($3::uuid[]) AS account(id), LATERAL (
-                SELECT state, position FROM ({ENTRY_EVENTS}) AS entry
-                WHERE entry.account_id = account.id AND version <= (SELECT version_at(account.id, $2 - 1))
-                  AND position > $1
-                ORDER BY version DESC LIMIT $4) AS found
-            ORDER BY position DESC LIMIT $4""",
-        *(bounds.after, min(bounds.before, MAX_POSITION - FOLLOWING) + FOLLOWING, account_ids, most),
+    values = (
+        *(bounds.after, min(bounds.before, MAX_POSITION - FOLLOWING) + FOLLOWING),
+        *(account_ids, EVENTS_PER_ENTRY * most),
     )
-    return Candidates([row[0] for row in rows], rows[-1][1] if len(rows) == most else None)
+    rows = await reader.fetch(_ENTRIES, *values, most)
+    if len(rows) == most:
+        return Candidates([row[0] for row in rows], rows[-1][1])
+    reached = await reader.fetchval(_END_OF_ENTRIES, *values)
+    return Candidates([row[0] for row in rows], reached)
+
+
+_LAST = """WITH ends AS MATERIALIZED (
+               SELECT account.id, version_at(account.id, $2 - 1) AS last FROM unnest($3::uuid[]) AS account(id))"""
+_ENTRIES = f"""{_LAST}
+SELECT {ENTRY_TRANSACTION}, position FROM ends, LATERAL (
+    SELECT state, position FROM ({ENTRY_EVENTS}) AS entry
+    WHERE entry.account_id = ends.id AND version > last - $4::bigint AND version <= last AND position > $1 OFFSET 0
+) AS found ORDER BY position DESC LIMIT $5"""
+_END_OF_ENTRIES = f"""{_LAST}
+SELECT max(notification_id) FROM ends, stored_events
+WHERE originator_id = id AND originator_version = last - $4::bigint AND notification_id > $1"""
 
 
 async def find_ended_later(reader: Reader, position: int, limit: int) -> list[UUID]:

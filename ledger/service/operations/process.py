@@ -34,6 +34,7 @@ REPORT_SECONDS = 0.5
 MAX_SHOWN = 100  # findings, and differing rows
 REVOCATION_TABLES = frozenset({"sessions", "cutoffs"})
 WRONG_REVOCATIONS = "tables of revoked tokens were wrong: run `ledger tokens mirror rebuild` now"
+DISCARD_ATTEMPTS = 10  # each of which waits some seconds for the lock
 NICENESS = 10  # requests come first
 FAILURES = (LedgerError, asyncpg.PostgresError, *UNREACHABLE)
 
@@ -68,6 +69,9 @@ async def _run(settings: Settings, board: Board, operation: Operation) -> None:
     try:
         await work
         operation.state = "compared" if operation.kind == "rebuild" and not operation.swap else "succeeded"
+        if operation.state == "compared" and await _is_cancelled(board, operation):
+            operation.state = "cancelled"
+            await _discard(settings, operation)
     except asyncio.CancelledError:
         operation.state = "cancelled"
         await _discard(settings, operation)
@@ -80,13 +84,25 @@ async def _run(settings: Settings, board: Board, operation: Operation) -> None:
     await board.end(operation)
 
 
+async def _is_cancelled(board: Board, operation: Operation) -> bool:
+    try:
+        return await board.is_cancelled(operation.id)
+    except NO_VALKEY:
+        return False
+
+
 async def _discard(settings: Settings, operation: Operation) -> None:
-    """Discard the tables of a cancelled rebuild."""
-    if operation.kind == "rebuild":
+    """Discard the tables of a cancelled rebuild, once PostgreSQL has released its lock."""
+    if operation.kind != "rebuild":
+        return
+    for attempt in range(DISCARD_ATTEMPTS):
         try:
             await rebuild.cancel(settings)
         except FAILURES as error:
-            operation.state, operation.error = "failed", _describe(error)
+            if attempt + 1 == DISCARD_ATTEMPTS:
+                operation.state, operation.error = "failed", _describe(error)
+        else:
+            return
 
 
 def _describe(error: Exception) -> str:
