@@ -28,7 +28,7 @@ from ledger.service.outage_log import OutageLog
 from ledger.service.sampling import keep_sampling
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
-from ledger.store.identity import read_ledger_id
+from ledger.store.identity import read_identity
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
 from ledger.write.scheduler import Scheduler
@@ -153,7 +153,7 @@ def _manage_runtime(
             app[RUNTIME] = runtime = await stack.enter_async_context(opening)
             app[HEALTH] = DataLoader(lambda _: _read_health(runtime))
             app[STATUS] = keep_status(runtime)
-            board = Board(runtime.redis, await read_ledger_id(runtime.pool))
+            board = Board(runtime.redis, await read_identity(runtime.pool))
             app[OPERATIONS] = await stack.enter_async_context(open_operations(settings, runtime.pool, board))
             await stack.enter_async_context(running(keep_sampling(metrics.meter, lambda: metrics.sample(runtime))))
             if dialing is None:

@@ -2,16 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from ledger.identity.valkey import open_client
 from ledger.projections import INLINE
 from ledger.service.operations import runner
+from ledger.service.operations.owner import rebuilding_as_owner
+from ledger.service.operations.state import Board, Operation
 from ledger.settings import Settings
 from ledger.store import locks, roles
 from ledger.store.connections import Connection
+from ledger.store.identity import read_identity
+from ledger.values.ids import new_id
 from tests.support.controls import Api, Serve
 from tests.support.processes import until
 
@@ -109,7 +116,8 @@ async def test_what_was_compared_can_be_discarded(api: Api) -> None:
     assert "users" == refused["projection"]
     await until_failed(api, "accounts was interrupted")
 
-    assert "cancelled" == (await start(api, f"{PATH}/rebuild/cancel"))["state"]
+    await start(api, f"{PATH}/rebuild/cancel")
+    await rebuilt(api, "cancelled")
     assert "inline" == (await api.get(PATH)).body["state"]
     assert ["operation_not_running"] == (await api.post(f"{PATH}/rebuild/cancel")).codes
 
@@ -152,6 +160,59 @@ async def test_a_role_that_does_not_own_the_tables_rebuilds_nothing(api: Api, mo
 
     assert (409, ["operation_impossible"]) == (answer.status, answer.codes)
     assert runner.NOT_THE_OWNER == answer.body["errors"][0]["reason"]
+
+
+async def test_the_owner_rebuilds_for_a_role_that_does_not_own_the_tables(
+    api: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def owns_nothing(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(roles, "owns_tables", owns_nothing)
+    async with rebuilding_as_owner(settings.model_copy(update={"ledger_owner_database_url": settings.database_url})):
+
+        async def begin() -> bool:
+            return 202 == (await api.post(f"{PATH}/rebuild")).status
+
+        await until(begin)  # as soon as the owner's process has announced itself
+        await rebuilt(api, "compared")
+        await start(api, f"{PATH}/rebuild/cancel")
+        await rebuilt(api, "cancelled")
+
+
+async def test_requests_that_are_not_signed_or_old_are_dropped(settings: Settings, connection: Connection) -> None:
+    now = datetime.now(UTC)
+    operation = Operation(
+        id=new_id(), kind="rebuild", subject="users", started_by=new_id(), started_at=now, updated_at=now
+    )
+    async with aclosing(open_client(settings)) as redis:
+        identity = await read_identity(connection)
+        board, forger = Board(redis, identity), Board(redis, identity._replace(cache_key=b"another"))
+        await forger.request(operation)
+        assert await board.take_request() is None
+        await board.request(msgspec.structs.replace(operation, started_at=now - timedelta(minutes=5)))
+        assert await board.take_request() is None
+        await board.request(operation)
+        assert operation == await board.take_request()
+        assert await board.take_request() is None
+
+
+async def test_a_lease_that_has_run_out_is_taken_again_unless_another_operation_has_it(
+    settings: Settings, connection: Connection
+) -> None:
+    now = datetime.now(UTC)
+    first, second = [
+        Operation(id=new_id(), kind="rebuild", started_by=new_id(), started_at=now, updated_at=now) for _ in range(2)
+    ]
+    async with aclosing(open_client(settings)) as redis:
+        identity = await read_identity(connection)
+        board = Board(redis, identity)
+        assert [True, False] == [await board.begin(first), await board.begin(second)]
+        await redis.delete(*[key async for key in redis.scan_iter(f"*{identity.ledger_id}:rebuild:lease")])
+        assert await board.write(first)
+        await board.end(first)
+        assert await board.begin(second)
+        assert not await board.write(first)
 
 
 async def test_a_verification_finds_nothing_in_a_sound_ledger(api: Api) -> None:

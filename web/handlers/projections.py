@@ -52,7 +52,8 @@ async def swap_rebuild(request: web.Request) -> Reply:
 
 async def cancel_rebuild(request: web.Request) -> Reply:
     """POST /projections/{name}/rebuild/cancel: end a rebuild, or discard its tables."""
-    return _accept(await request.app[OPERATIONS].cancel_rebuild(_read_name(request)))
+    operations, user_id = request.app[OPERATIONS], request[ACTOR].user_id
+    return _accept(await operations.cancel_rebuild(_read_name(request), user_id))
 
 
 async def _read(request: web.Request) -> list[Status]:

@@ -26,7 +26,7 @@ from ledger.service.child import configure
 from ledger.service.operations.state import NO_VALKEY, Board, Operation
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE
-from ledger.store.identity import read_ledger_id
+from ledger.store.identity import read_identity
 from ledger.store.pool import connect
 
 BEGUN, BUSY = "begun", "busy"  # the first line of the output
@@ -49,7 +49,7 @@ async def main(settings: Settings) -> None:
     redis = open_client(settings)
     try:
         connection = await connect(settings)
-        board = Board(redis, await read_ledger_id(connection))
+        board = Board(redis, await read_identity(connection))
         await connection.close()
         if not await board.begin(operation):
             _say(BUSY)
@@ -69,7 +69,7 @@ async def _run(settings: Settings, board: Board, operation: Operation) -> None:
     try:
         await work
         operation.state = "compared" if operation.kind == "rebuild" and not operation.swap else "succeeded"
-        if operation.state == "compared" and await _is_cancelled(board, operation):
+        if operation.state == "compared" and (operation.discard or await _is_cancelled(board, operation)):
             operation.state = "cancelled"
             await _discard(settings, operation)
     except asyncio.CancelledError:
@@ -121,6 +121,10 @@ async def _report(board: Board, operation: Operation, work: "asyncio.Task[None]"
 
 
 async def _rebuild(settings: Settings, operation: Operation) -> None:
+    if operation.discard:
+        operation.stage = "discarding"
+        return
+
     def note(at: replay.Progress) -> None:
         operation.stage, operation.done, operation.total = at.stage, at.position, at.log_end
 

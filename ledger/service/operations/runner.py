@@ -1,19 +1,14 @@
-"""Starts the processes of operations in a worker, and ends them with it."""
+"""The operations of a ledger, as a worker starts and shows them."""
 
 import asyncio
-import contextlib
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
-import msgspec
-
 from ledger import errors
-from ledger.errors import DatabaseError, Refused
-from ledger.projections.rebuild import rebuild
-from ledger.projections.rebuild.shadow import RebuildError
+from ledger.errors import Refused
+from ledger.service.operations.launcher import START_SECONDS, Launcher
 from ledger.service.operations.process import BEGUN
 from ledger.service.operations.state import NO_VALKEY, Board, Kind, Operation
 from ledger.settings import Settings
@@ -22,20 +17,16 @@ from ledger.store.connections import Pool
 from ledger.store.locks import is_rebuilding
 from ledger.values.ids import new_id
 
-MODULE = "ledger.service.operations.process"
-START_SECONDS = 30.0  # for a process to start
-END_SECONDS = 2.0  # for processes to end with the worker
+POLL_SECONDS = 0.1  # while the owner's process starts an operation
 
 
 class Operations:
     """The operations of a ledger, as one worker starts and shows them."""
 
     def __init__(self, settings: Settings, pool: Pool, board: Board) -> None:
-        self._settings = settings
         self._pool = pool
         self._board = board
-        self._processes: set[asyncio.subprocess.Process] = set()
-        self._waiting: set[asyncio.Task[int]] = set()
+        self._launcher = Launcher(settings.child_environment())
 
     async def find(self, kind: Kind, subject: str = "") -> Operation | None:
         """Return the last operation, or None if there was none, or Valkey does not answer."""
@@ -49,7 +40,6 @@ class Operations:
 
         Raises `Refused` while another rebuild runs, and if the service may not rebuild.
         """
-        await self._check_may_rebuild()
         return await self._start("rebuild", name, started_by, swap=swap)
 
     async def swap(self, name: str, started_by: UUID) -> Operation:
@@ -59,7 +49,7 @@ class Operations:
             raise Refused(errors.rebuild_not_compared(name))
         return await self.start_rebuild(name, started_by, swap=True)
 
-    async def cancel_rebuild(self, name: str) -> Operation:
+    async def cancel_rebuild(self, name: str, started_by: UUID) -> Operation:
         """Cancel a rebuild that runs, or discard what it has compared. The live tables stay. Raises `Refused`."""
         known = await self._read("rebuild", name)
         if known is None or known.state not in {"running", "compared", "interrupted", "failed"}:
@@ -67,14 +57,7 @@ class Operations:
         if known.state == "running":
             await self._board.request_cancellation(known.id)
             return known
-        await self._check_may_rebuild()
-        try:
-            await rebuild.cancel(self._settings)
-        except (RebuildError, DatabaseError) as error:
-            raise Refused(errors.operation_impossible(str(error))) from error
-        await self._board.forget("rebuild", name)
-        known.state, known.updated_at = "cancelled", datetime.now(UTC)
-        return known
+        return await self._start("rebuild", name, started_by, discard=True)
 
     async def start_verification(self, started_by: UUID, *, fast: bool) -> Operation:
         """Start a verification of the whole ledger. Raises `Refused` while another one runs."""
@@ -90,11 +73,7 @@ class Operations:
 
     async def close(self) -> None:
         """End the processes of this worker."""
-        for process in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        if self._waiting:
-            await asyncio.wait(self._waiting, timeout=END_SECONDS)
+        await self._launcher.close()
 
     async def _read(self, kind: Kind, subject: str) -> Operation | None:
         try:
@@ -102,15 +81,15 @@ class Operations:
         except NO_VALKEY as error:
             raise Refused(errors.operations_unavailable()) from error
 
-    async def _check_may_rebuild(self) -> None:
-        """Raise `Refused` if a command line rebuilds, or if the role of the service does not own the tables."""
-        if not await roles.owns_tables(self._pool):
-            raise Refused(errors.operation_impossible(NOT_THE_OWNER))
-        if await is_rebuilding(self._pool):
-            raise Refused(errors.operation_running())
-
     async def _start(
-        self, kind: Kind, subject: str, started_by: UUID, *, swap: bool = False, fast: bool = False
+        self,
+        kind: Kind,
+        subject: str,
+        started_by: UUID,
+        *,
+        swap: bool = False,
+        fast: bool = False,
+        discard: bool = False,
     ) -> Operation:
         now = datetime.now(UTC)
         operation = Operation(
@@ -122,42 +101,41 @@ class Operations:
             updated_at=now,
             swap=swap,
             fast=fast,
+            discard=discard,
         )
         try:
             if await self._board.find_running(kind) is not None:
                 raise Refused(errors.operation_running())
+            await (self._rebuild(operation) if kind == "rebuild" else self._launch(operation))
         except NO_VALKEY as error:
             raise Refused(errors.operations_unavailable()) from error
-        await self._launch(operation)
         return operation
 
+    async def _rebuild(self, operation: Operation) -> None:
+        """Start a rebuild, in the owner's process if the role of the service does not own the tables."""
+        if await is_rebuilding(self._pool):  # on a command line
+            raise Refused(errors.operation_running())
+        if await roles.owns_tables(self._pool):
+            await self._launch(operation)
+            return
+        if not await self._board.has_owner():
+            raise Refused(errors.operation_impossible(NOT_THE_OWNER))
+        await self._board.request(operation)
+        clock = asyncio.get_running_loop().time
+        until = clock() + START_SECONDS
+        while await self._find_begun(operation) is None:
+            if clock() > until:
+                raise Refused(errors.operations_unavailable())
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _find_begun(self, operation: Operation) -> Operation | None:
+        known = await self._board.read(operation.kind, operation.subject)
+        return known if known is not None and known.id == operation.id else None
+
     async def _launch(self, operation: Operation) -> None:
-        """Start the process, and wait until it has begun. Raises `Refused`."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", MODULE),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self._settings.child_environment(),
-        )
-        assert process.stdin is not None  # noqa: S101 - both were asked for
-        assert process.stdout is not None  # noqa: S101
-        self._processes.add(process)
-        waiting = asyncio.create_task(process.wait())
-        self._waiting.add(waiting)
-        waiting.add_done_callback(lambda _: self._forget(process, waiting))
-        process.stdin.write(msgspec.json.encode(operation) + b"\n")
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                word = (await process.stdout.readline()).decode().strip()
-        except TimeoutError:
-            process.kill()
-            word = ""
+        word = await self._launcher.launch(operation)
         if word != BEGUN:
             raise Refused(errors.operation_running() if word else errors.operations_unavailable())
-
-    def _forget(self, process: asyncio.subprocess.Process, waiting: "asyncio.Task[int]") -> None:
-        self._processes.discard(process)
-        self._waiting.discard(waiting)
 
 
 NOT_THE_OWNER = "the role of DATABASE_URL does not own the tables: run `ledger projections rebuild` as the owner"

@@ -1,6 +1,7 @@
 """What is known of the last operations, as it is kept in Valkey."""
 
-from datetime import datetime
+import hmac
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
@@ -8,11 +9,16 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from ledger.store.identity import Identity
+
 Kind: TypeAlias = Literal["rebuild", "verification"]
 State: TypeAlias = Literal["running", "compared", "succeeded", "failed", "cancelled", "interrupted"]
 
 KEPT_SECONDS = 7 * 86_400
 LEASE_SECONDS = 15  # after which another process may run, if this one does not renew its lease
+OWNER_SECONDS = 10
+REQUEST_SECONDS = 60  # after which a request that nobody took is dropped
+_MAC_BYTES = 32
 NO_VALKEY = (RedisError, OSError, TimeoutError)
 
 
@@ -33,6 +39,7 @@ class Operation(msgspec.Struct, kw_only=True, omit_defaults=True):
     updated_at: datetime
     swap: bool = False
     fast: bool = False
+    discard: bool = False
     stage: str = "starting"
     done: int = 0
     total: int = 0
@@ -60,9 +67,10 @@ return 1
 class Board:
     """The operations of one ledger. Its methods raise one of `NO_VALKEY`."""
 
-    def __init__(self, redis: Redis, ledger_id: UUID) -> None:
+    def __init__(self, redis: "Redis", identity: Identity) -> None:
         self._redis = redis
-        self._prefix = f"ledger-operations:{ledger_id}"
+        self._prefix = f"ledger-operations:{identity.ledger_id}"
+        self._key = identity.cache_key
 
     async def read(self, kind: Kind, subject: str = "") -> Operation | None:
         """Return the last operation, or None. One that ended without a word is `interrupted`."""
@@ -97,10 +105,6 @@ class Board:
         if await self.write(operation):
             await self._redis.delete(self._lease_key(operation.kind))
 
-    async def forget(self, kind: Kind, subject: str) -> None:
-        """Remove what is known of an operation."""
-        await self._redis.delete(self._state_key(kind, subject))
-
     async def request_cancellation(self, operation_id: UUID) -> None:
         """Ask the process of an operation to cancel it."""
         await self._redis.set(self._cancel_key(operation_id), b"1", ex=KEPT_SECONDS)
@@ -108,6 +112,34 @@ class Board:
     async def is_cancelled(self, operation_id: UUID) -> bool:
         """Return whether an operation is to be cancelled."""
         return bool(await self._redis.exists(self._cancel_key(operation_id)))
+
+    async def announce_owner(self) -> None:
+        """Say that a process takes requests and may replace tables."""
+        await self._redis.set(f"{self._prefix}:owner", b"1", ex=OWNER_SECONDS)
+
+    async def has_owner(self) -> bool:
+        """Return whether such a process is there."""
+        return bool(await self._redis.exists(f"{self._prefix}:owner"))
+
+    async def request(self, operation: Operation) -> None:
+        """Ask that process to start an operation."""
+        raw = msgspec.json.encode(operation)
+        await self._redis.rpush(f"{self._prefix}:requests", self._sign(raw) + raw)
+
+    async def take_request(self) -> Operation | None:
+        """Return the next requested operation, or None. What is not signed, or is old, is dropped."""
+        given = await self._redis.lpop(f"{self._prefix}:requests")
+        if not isinstance(given, bytes):
+            return None
+        mac, raw = given[:_MAC_BYTES], given[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._sign(raw)):
+            return None
+        operation = msgspec.json.decode(raw, type=Operation)
+        age = (datetime.now(UTC) - operation.started_at).total_seconds()
+        return operation if age < REQUEST_SECONDS else None
+
+    def _sign(self, raw: bytes) -> bytes:
+        return hmac.digest(self._key, b"ledger: an operation\n" + raw, "sha256")
 
     def _state_key(self, kind: Kind, subject: str) -> str:
         return f"{self._prefix}:{kind}:state:{subject}"
