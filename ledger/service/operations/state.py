@@ -74,18 +74,18 @@ class Board:
 
     async def read(self, kind: Kind, subject: str = "") -> Operation | None:
         """Return the last operation, or None. One that ended without a word is `interrupted`."""
-        raw = await self._redis.get(self._state_key(kind, subject))
+        # Both at once: an operation that ended between two reads would look as if it had ended without a word.
+        raw, holder = await self._redis.mget(self._state_key(kind, subject), self._lease_key(kind))
         if raw is None:
             return None
         operation = msgspec.json.decode(raw, type=Operation)
-        if operation.state == "running" and await self.find_running(kind) != operation.id:
+        if operation.state == "running" and _parse_id(holder) != operation.id:
             operation.state = "interrupted"
         return operation
 
     async def find_running(self, kind: Kind) -> UUID | None:
         """Return the id of the operation that holds the lease."""
-        raw = await self._redis.get(self._lease_key(kind))
-        return None if raw is None else UUID(raw.decode() if isinstance(raw, bytes) else raw)
+        return _parse_id(await self._redis.get(self._lease_key(kind)))
 
     async def begin(self, operation: Operation) -> bool:
         """Take the lease and write the operation; return False if another one holds the lease."""
@@ -149,3 +149,7 @@ class Board:
 
     def _cancel_key(self, operation_id: UUID) -> str:
         return f"{self._prefix}:cancel:{operation_id}"
+
+
+def _parse_id(raw: bytes | str | None) -> UUID | None:
+    return None if raw is None else UUID(raw.decode() if isinstance(raw, bytes) else raw)
