@@ -15,7 +15,7 @@ STRICT = [route for route in (*UNVERSIONED, *ROUTES) if route.path not in PAGES]
 
 async def test_an_unknown_parameter_is_refused_by_name_on_every_route(api: Api) -> None:
     for route in STRICT:
-        path = path_of(route).replace("{id}", NOBODY).replace("{code}", "USD")
+        path = path_of(route).replace("{id}", NOBODY).replace("{name}", "accounts").replace("{code}", "EUR")
 
         answer = await api.call(route.method, path, params={"dryrun": "true", "accont_id": NOBODY})
 
