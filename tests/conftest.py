@@ -12,6 +12,7 @@ import asyncpg
 import hypothesis
 import pytest
 import structlog
+from aiohttp import DummyCookieJar
 from aiohttp.test_utils import TestClient, TestServer
 from argon2 import PasswordHasher
 
@@ -265,7 +266,7 @@ async def serve(
 
     async def start(settings: Settings, *, logs_in: bool = True, **options: Any) -> Api:
         server = Server(settings, **options)
-        api = Api(await aiohttp_client(server))
+        api = Api(await aiohttp_client(server, cookie_jar=DummyCookieJar()))
         await ensure_first_admin(server.app[RUNTIME])
         return await api.logged_in("admin", ADMIN_PASSWORD) if logs_in else api
 

@@ -265,11 +265,11 @@ def test_every_file_of_the_page_is_served() -> None:
 
 
 @pytest.mark.parametrize("accept", [BROWSERS, "text/html", "text/html;q=0.9, application/json;q=0.5", "TEXT/*"])
-async def test_a_browser_at_the_root_is_redirected_to_the_page(api: Api, accept: str) -> None:
+async def test_a_browser_at_the_root_is_redirected_to_the_console(api: Api, accept: str) -> None:
     answer = await api.nobody.get("/", headers={"Accept": accept}, allow_redirects=False)
 
     assert (303, "") == (answer.status, answer.body)
-    assert ("/docs", "Accept") == (answer.headers["Location"], answer.headers["Vary"])
+    assert ("/console", "Accept") == (answer.headers["Location"], answer.headers["Vary"])
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html", "text/html;q=0", ""])

@@ -9,6 +9,7 @@ from web.routes import (
     audit,
     auth,
     clients,
+    console,
     log,
     monitors,
     periods,
@@ -36,3 +37,4 @@ ROUTES: tuple[Route, ...] = (
     *transactions.ROUTES,
 )
 UNVERSIONED: tuple[Route, ...] = service.UNVERSIONED
+CONSOLE: tuple[Route, ...] = console.ROUTES

@@ -1,0 +1,206 @@
+// A table of any length: only the rows in sight are elements, and only the pages near them are in memory.
+
+import { fill, h, newId, problemState, state } from "./dom.js";
+
+const ROW = 34; // pixels
+const BEYOND = 12; // rows above and below those in sight
+const NEAR_PAGES = 4; // that stay in memory around those in sight
+const AHEAD = 40; // rows before the end at which the next page is loaded
+
+/** Return the source of a table from an array. */
+export function fromArray(items) {
+  return { first: "all", load: async () => ({ items, next: null }) };
+}
+
+/**
+ * Return a table. A column has a `title`, a `cell(item)`, a `width` of CSS grid, and maybe `end: true` (aligned to the
+ * end) and `from` (the smallest width in pixels at which it is shown). `source` loads pages by their address.
+ * `onOpen(item)` is called by Enter and a click on a row. The element has `reload(source)` and `prepend(items)`.
+ */
+export function table({ label, columns, source, onOpen = null, empty = "Nothing here", classOf = () => "", signal = null }) {
+  const id = newId("table");
+  const body = h("div", { class: "rows", role: "rowgroup" });
+  const head = h("div", { class: "row head", role: "row", "aria-rowindex": "1" },
+    columns.map((column) => h("div", { role: "columnheader", class: cellClass(column), "data-from": column.from }, column.title)));
+  const grid = h("div", { class: "grid", role: "grid", "aria-label": label, tabindex: "0", id }, h("div", { role: "rowgroup", class: "head-group" }, head), body);
+  const model = pages(() => draw(), signal);
+  const rows = new Map(); // elements by index
+  let active = -1;
+  let frame = 0;
+
+  function draw() {
+    frame = 0;
+    if (model.failure && model.count === 0) return stand(problemState(model.failure, () => model.reset(model.first, model.loader)));
+    if (model.count === 0 && model.isComplete) return stand(state("empty", empty));
+    body.style.setProperty("height", `${(model.count + (model.isComplete ? 0 : 1)) * ROW}px`);
+    grid.setAttribute("aria-rowcount", model.isComplete ? String(model.count + 1) : "-1");
+    const first = Math.max(0, Math.floor(grid.scrollTop / ROW) - BEYOND);
+    const last = Math.min(model.count, Math.ceil((grid.scrollTop + grid.clientHeight) / ROW) + BEYOND);
+    for (const [index, row] of rows) if (index < first || index >= last) { row.remove(); rows.delete(index); }
+    let before = null;
+    for (let index = last - 1; index >= first; index -= 1) {
+      const item = model.item(index);
+      let row = rows.get(index);
+      if (!row || row.item !== item) {
+        const fresh = rowOf(item, index);
+        if (row) row.replaceWith(fresh); else body.insertBefore(fresh, before);
+        rows.set(index, fresh);
+        row = fresh;
+      }
+      before = row;
+    }
+    model.keep(first, last);
+    if (last + AHEAD >= model.count) model.more();
+  }
+
+  function stand(what) {
+    rows.clear();
+    body.style.removeProperty("height");
+    grid.setAttribute("aria-rowcount", "2");
+    fill(body, h("div", { role: "row", class: "stand" }, h("div", { role: "gridcell" }, what)));
+  }
+
+  function rowOf(item, index) {
+    const selected = index === active;
+    const row = h("div", { class: `row ${item ? classOf(item) : "waiting"}${selected ? " active" : ""}`, role: "row", id: `${id}-${index}`, "aria-rowindex": String(index + 2), "aria-selected": String(selected) },
+      columns.map((column) => h("div", { role: "gridcell", class: cellClass(column), "data-from": column.from }, item ? column.cell(item) : "")));
+    row.style.setProperty("transform", `translateY(${index * ROW}px)`);
+    row.item = item;
+    row.index = index;
+    return row;
+  }
+
+  function choose(index) {
+    const chosen = Math.max(0, Math.min(model.count - 1, index));
+    if (model.count === 0) return;
+    const old = rows.get(active);
+    if (old) { old.classList.remove("active"); old.setAttribute("aria-selected", "false"); }
+    active = chosen;
+    const top = active * ROW;
+    const height = grid.clientHeight - head.offsetHeight;
+    if (top < grid.scrollTop) grid.scrollTop = top;
+    else if (top + ROW > grid.scrollTop + height) grid.scrollTop = top + ROW - height;
+    draw();
+    rows.get(active)?.classList.add("active");
+    rows.get(active)?.setAttribute("aria-selected", "true");
+    grid.setAttribute("aria-activedescendant", `${id}-${active}`);
+  }
+
+  const page = () => Math.max(1, Math.floor(grid.clientHeight / ROW) - 2);
+  const moves = { j: () => active + 1, ArrowDown: () => active + 1, k: () => active - 1, ArrowUp: () => active - 1, PageDown: () => active + page(), PageUp: () => active - page(), Home: () => 0, End: () => model.count - 1 };
+  grid.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, button, select")) return;
+    const item = model.item(active);
+    if (event.key in moves) choose(moves[event.key]());
+    else if (event.key === "Enter" && item && onOpen && event.target === grid) onOpen(item);
+    else return;
+    event.preventDefault();
+  });
+  grid.addEventListener("click", (event) => {
+    const row = event.target.closest(".row");
+    if (!row?.item) return;
+    choose(row.index);
+    if (onOpen && !event.target.closest("a, button") && String(getSelection()) === "") onOpen(row.item);
+  });
+  grid.addEventListener("scroll", () => { frame ||= requestAnimationFrame(draw); }, { passive: true });
+  new ResizeObserver(() => { arrange(grid, columns); frame ||= requestAnimationFrame(draw); }).observe(grid);
+  grid.reload = (next) => { rows.clear(); fill(body); active = -1; model.reset(next.first, next.load); };
+  grid.prepend = (items) => { active += active < 0 ? 0 : items.length; rows.clear(); fill(body); model.prepend(items); };
+  grid.focusFirst = () => { grid.focus(); choose(Math.max(0, active)); };
+  grid.reload(source);
+  return grid;
+}
+
+function cellClass(column) {
+  return column.end ? "cell end" : "cell";
+}
+
+/** Show the columns that have room, and give them their widths. */
+function arrange(grid, columns) {
+  const width = grid.clientWidth;
+  const visible = columns.filter((column) => !column.from || width >= column.from);
+  grid.style.setProperty("--columns", visible.map((column) => column.width ?? "minmax(0, 1fr)").join(" "));
+  const hidden = new Set(columns.filter((column) => !visible.includes(column)).map((column) => column.from));
+  for (const from of new Set(columns.map((column) => column.from).filter(Boolean))) grid.classList.toggle(`hide-${from}`, hidden.has(from));
+}
+
+/** Return the pages of a list. Pages far from those in sight are forgotten, and loaded again from their address. */
+function pages(changed, signal) {
+  let all = []; // { address, start, count, items }
+  let next = null;
+  let busy = null;
+  const model = {
+    first: null,
+    loader: null,
+    count: 0,
+    isComplete: false,
+    failure: null,
+    reset(first, loader) {
+      Object.assign(model, { first, loader, count: 0, isComplete: false, failure: null });
+      all = [];
+      next = first;
+      busy = null;
+      void model.more();
+    },
+    item(index) {
+      const found = pageOf(index);
+      if (!found) return undefined;
+      if (!found.items) void again(found);
+      return found.items?.[index - found.start];
+    },
+    async more() {
+      if (busy || next === null || model.failure) return;
+      const mine = {};
+      busy = mine;
+      const address = next;
+      try {
+        const loaded = await model.loader(address, signal);
+        if (busy !== mine) return;
+        if (loaded.items.length > 0) all.push({ address, start: model.count, count: loaded.items.length, items: loaded.items });
+        model.count += loaded.items.length;
+        next = loaded.next;
+        model.isComplete = next === null;
+      } catch (error) {
+        if (error.name === "AbortError" || busy !== mine) return;
+        model.failure = error;
+        model.isComplete = true;
+      }
+      busy = null;
+      changed();
+    },
+    prepend(items) {
+      for (const each of all) each.start += items.length;
+      all.unshift({ address: null, start: 0, count: items.length, items });
+      model.count += items.length;
+      changed();
+    },
+    keep(first, last) {
+      const from = all.indexOf(pageOf(first));
+      const to = all.indexOf(pageOf(last - 1));
+      for (const [index, each] of all.entries()) {
+        if (each.address !== null && model.count > each.count && (index < from - NEAR_PAGES || index > to + NEAR_PAGES)) each.items = null;
+      }
+    },
+  };
+
+  function pageOf(index) {
+    let low = 0;
+    let high = all.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      if (index < all[middle].start) high = middle - 1;
+      else if (index >= all[middle].start + all[middle].count) low = middle + 1;
+      else return all[middle];
+    }
+    return null;
+  }
+
+  async function again(found) {
+    if (found.loading) return;
+    found.loading = true;
+    const loaded = await model.loader(found.address, signal).catch(() => null);
+    found.loading = false;
+    if (loaded) { found.items = loaded.items.slice(0, found.count); changed(); }
+  }
+  return model;
+}

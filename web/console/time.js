@@ -1,0 +1,137 @@
+// The point in time at which the console shows the ledger: now, or a position of the log, or a time.
+
+import { get } from "./api.js";
+import { timeText } from "./format.js";
+
+const listeners = new Set();
+const timesOf = new Map(); // by position
+const MAX_TIMES = 5000;
+
+let point = null; // null is now; else { position, time } or { time }
+let scale = null; // what the slider shows: its bounds, and how a value of it becomes a point in time
+
+/** Return the point in time that is shown: null for now, else { position, time } or, without the log, { time }. */
+export function at() {
+  return point;
+}
+
+/** Show the ledger at another point in time; null is now. */
+export function setAt(next) {
+  const changed = keyOf(next) !== keyOf(point);
+  point = next;
+  if (changed) for (const listener of listeners) listener(point);
+}
+
+/** Call a listener when the point in time changes, or the log grows. */
+export function onTime(listener) {
+  listeners.add(listener);
+}
+
+/** Return the point in time as the text of a link, or null for now. */
+export function keyOf(some) {
+  if (!some) return null;
+  return some.position === undefined ? some.time : String(some.position);
+}
+
+/** Return the point in time of a link. */
+export function fromKey(text) {
+  if (!text) return null;
+  return /^\d+$/.test(text) ? { position: Number(text), time: timesOf.get(Number(text)) } : { time: text };
+}
+
+/** Return the query parameters with which the API reads at a point in time, or up to it (`limit: true`). */
+export function atQuery(some, { limit = false } = {}) {
+  if (!some) return {};
+  if (limit) return { to_time: some.time };
+  return some.position === undefined ? { at_time: some.time } : { at_position: some.position };
+}
+
+/** Return the slider's bounds: { min, max, value, isTime }. */
+export function bounds() {
+  if (!scale) return { min: 0, max: 0, value: 0, isTime: false };
+  return { min: scale.min, max: scale.max, isTime: scale.isTime, value: point ? scale.valueOf(point) : scale.max };
+}
+
+/** Return the position of the last event that is known. */
+export function logEnd() {
+  return scale && !scale.isTime ? scale.max : 0;
+}
+
+/** Begin with positions from 1 to the log's end. Only callers that may read the log have these. */
+export async function usePositions() {
+  const { position } = await get("/v1/ledger/trial-balance");
+  scale = { isTime: false, min: Math.min(1, position), max: position, valueOf: (some) => some.position ?? position };
+}
+
+/** Begin with times, in seconds, from the first to now. */
+export function useTimes(first) {
+  const seconds = (time) => Math.floor(new Date(time) / 1000);
+  scale = { isTime: true, min: seconds(first), max: seconds(Date.now()), valueOf: (some) => seconds(some.time) };
+}
+
+/** Take note of an event: the log has grown. */
+export function grow(event) {
+  if (!scale) return;
+  if (scale.isTime) scale.max = Math.floor(Date.now() / 1000);
+  else if (event && event.position > scale.max) scale.max = event.position;
+  if (event) remember(event.position, event.recorded_at);
+}
+
+/** Show the point in time of a value of the slider. */
+export async function slideTo(value) {
+  if (value >= scale.max) return setAt(null);
+  if (scale.isTime) return setAt({ time: new Date(value * 1000).toISOString() });
+  setAt({ position: value, time: timesOf.get(value) });
+  return describe();
+}
+
+/** Find out the time of the position that is shown, and tell the listeners. */
+export async function describe() {
+  const asked = point;
+  if (!asked || asked.time || scale?.isTime !== false) return;
+  const time = await timeOf(asked.position).catch(() => null);
+  if (point !== asked || !time) return;
+  point = { ...asked, time };
+  for (const listener of listeners) listener(point);
+}
+
+/** Return the time of a position of the log. */
+export async function timeOf(position) {
+  if (!timesOf.has(position)) {
+    const [event] = await get("/v1/events", { query: { after: position - 1, limit: 1 } });
+    if (event) remember(position, event.recorded_at);
+  }
+  return timesOf.get(position);
+}
+
+function remember(position, time) {
+  if (timesOf.size > MAX_TIMES) timesOf.clear();
+  timesOf.set(position, time);
+}
+
+/** Show the point in time that a person typed: a position, a date, a time of today, or both. Return false if unclear. */
+export async function goTo(text) {
+  const typed = text.trim().replace(/^#/, "").replaceAll(",", "");
+  if (typed === "" || typed === "now") return setAt(null) ?? true;
+  if (/^\d+$/.test(typed) && !scale.isTime) return (await slideTo(Math.max(scale.min, Number(typed)))) ?? true;
+  const time = parseTime(typed);
+  if (!time) return false;
+  if (time > new Date()) return setAt(null) ?? true;
+  if (scale.isTime) return setAt({ time: time.toISOString() }) ?? true;
+  const { position } = await get("/v1/ledger/trial-balance", { query: { at_time: time.toISOString() } });
+  return (await slideTo(Math.max(scale.min, position))) ?? true;
+}
+
+function parseTime(typed) {
+  const clock = /^(\d{1,2}):(\d{2})(?::(\d{2}))?$/.exec(typed);
+  if (clock) return new Date(new Date().setHours(Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0), 0));
+  const day = /^\d{4}-\d{2}-\d{2}$/.test(typed);
+  const time = new Date(day ? `${typed}T23:59:59.999` : typed.replace(" ", "T"));
+  return Number.isNaN(time.getTime()) ? null : time;
+}
+
+/** Return the point in time as a person reads it. */
+export function label(some) {
+  if (!some) return "now";
+  return some.time ? timeText(some.time) : `position ${some.position}`;
+}
