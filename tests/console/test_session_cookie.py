@@ -68,6 +68,13 @@ async def test_the_session_says_who_has_signed_in(api: Api) -> None:
     assert {"id", "username", "roles", "session_id", "expires_at"} == answer.body.keys()
 
 
+async def test_without_cookies_nobody_has_signed_in(api: Api) -> None:
+    ours = await api.nobody.get(SESSION, headers=OURS)
+    other = await api.nobody.get(SESSION)
+
+    assert [204, 401] == [ours.status, other.status]
+
+
 async def test_the_api_accepts_the_cookie_from_the_consoles_pages(api: Api) -> None:
     cookies = await sign_in(api)
     user = await api.new_user()

@@ -59,7 +59,7 @@ async function read(address, signal) {
   const before = cache.get(address);
   const headers = before?.etag ? { "If-None-Match": before.etag } : {};
   const response = await send("GET", address, { headers, signal });
-  const entry = response.status === 304 ? before : { body: await response.json(), etag: response.headers.get("ETag"), next: nextOf(response) };
+  const entry = response.status === 304 ? before : { body: response.status === 204 ? null : await response.json(), etag: response.headers.get("ETag"), next: nextOf(response) };
   cache.delete(address);
   cache.set(address, entry);
   if (cache.size > MAX_CACHED) cache.delete(cache.keys().next().value);

@@ -88,6 +88,8 @@ async function show({ keeps = false } = {}) {
   drawBand();
   drawTimeBar();
   if (!keeps) window.setTimeout(() => { if (showing === mine && main.dataset.path !== path) { main.dataset.path = path; fill(main, h("div", { class: "view" }, loading(6))); } }, LOADING_MILLISECONDS);
+  await time.describe();
+  if (mine.signal.aborted) return;
   const context = contextOf({ params, query, at: time.at(), signal: mine.signal });
   try {
     const module = view ? await view.load() : missing;

@@ -50,7 +50,7 @@ export function renew() {
   const key = me?.expires_at ?? "first";
   renewing ??= command("POST", `${ADDRESS}/refresh`, { headers: { "Idempotency-Key": `console-${key}` } })
     .then(load)
-    .then((found) => { me = found; return true; }, () => false)
+    .then((found) => { me = found; return found !== null; }, () => false)
     .finally(() => { renewing = null; });
   return renewing;
 }
@@ -58,6 +58,7 @@ export function renew() {
 async function load() {
   const found = await get(ADDRESS);
   clearTimeout(timer);
+  if (!found) return null;
   const left = new Date(found.expires_at) - Date.now() - EARLY_MILLISECONDS;
   timer = setTimeout(() => { if (!document.hidden) renew(); }, Math.min(Math.max(left, 1000), 2_000_000_000));
   return found;

@@ -3,6 +3,8 @@
 import { fill, h, newId, problemState, state } from "./dom.js";
 
 const ROW = 34; // pixels
+const TALL_ROW = 50; // in a narrow table, whose cells may have two lines
+const NARROW = 640;
 const BEYOND = 12; // rows above and below those in sight
 const NEAR_PAGES = 4; // that stay in memory around those in sight
 const AHEAD = 40; // rows before the end at which the next page is loaded
@@ -14,28 +16,29 @@ export function fromArray(items) {
 
 /**
  * Return a table. A column has a `title`, a `cell(item)`, a `width` of CSS grid, and maybe `end: true` (aligned to the
- * end) and `from` (the smallest width in pixels at which it is shown). `source` loads pages by their address.
+ * end), `from` and `upto` (the widths in pixels at which it is shown). `source` loads pages by their address.
  * `onOpen(item)` is called by Enter and a click on a row. The element has `reload(source)` and `prepend(items)`.
  */
 export function table({ label, columns, source, onOpen = null, empty = "Nothing here", classOf = () => "", signal = null }) {
   const id = newId("table");
   const body = h("div", { class: "rows", role: "rowgroup" });
-  const head = h("div", { class: "row head", role: "row", "aria-rowindex": "1" },
-    columns.map((column) => h("div", { role: "columnheader", class: cellClass(column), "data-from": column.from }, column.title)));
+  const head = h("div", { class: "row head", role: "row", "aria-rowindex": "1" });
   const grid = h("div", { class: "grid", role: "grid", "aria-label": label, tabindex: "0", id }, h("div", { role: "rowgroup", class: "head-group" }, head), body);
   const model = pages(() => draw(), signal);
   const rows = new Map(); // elements by index
   let active = -1;
   let frame = 0;
+  let visible = []; // columns
+  let rowHeight = ROW;
 
   function draw() {
     frame = 0;
     if (model.failure && model.count === 0) return stand(problemState(model.failure, () => model.reset(model.first, model.loader)));
     if (model.count === 0 && model.isComplete) return stand(state("empty", empty));
-    body.style.setProperty("height", `${(model.count + (model.isComplete ? 0 : 1)) * ROW}px`);
+    body.style.setProperty("height", `${(model.count + (model.isComplete ? 0 : 1)) * rowHeight}px`);
     grid.setAttribute("aria-rowcount", model.isComplete ? String(model.count + 1) : "-1");
-    const first = Math.max(0, Math.floor(grid.scrollTop / ROW) - BEYOND);
-    const last = Math.min(model.count, Math.ceil((grid.scrollTop + grid.clientHeight) / ROW) + BEYOND);
+    const first = Math.max(0, Math.floor(grid.scrollTop / rowHeight) - BEYOND);
+    const last = Math.min(model.count, Math.ceil((grid.scrollTop + grid.clientHeight) / rowHeight) + BEYOND);
     for (const [index, row] of rows) if (index < first || index >= last) { row.remove(); rows.delete(index); }
     let before = null;
     for (let index = last - 1; index >= first; index -= 1) {
@@ -53,6 +56,22 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
     if (last + AHEAD >= model.count) model.more();
   }
 
+  /** Choose the columns that have room, and give them their widths. */
+  function arrange() {
+    const width = grid.clientWidth || innerWidth;
+    const next = columns.filter((column) => width >= (column.from ?? 0) && width < (column.upto ?? Infinity));
+    const height = width < NARROW ? TALL_ROW : ROW;
+    if (height === rowHeight && next.length === visible.length && next.every((column, index) => column === visible[index])) return;
+    visible = next;
+    rowHeight = height;
+    grid.style.setProperty("--columns", visible.map((column) => column.width ?? "minmax(0, 1fr)").join(" "));
+    grid.classList.toggle("narrow", rowHeight === TALL_ROW);
+    grid.style.setProperty("--row", `${rowHeight}px`);
+    fill(head, visible.map((column) => h("div", { role: "columnheader", class: cellClass(column) }, column.title)));
+    rows.clear();
+    fill(body);
+  }
+
   function stand(what) {
     rows.clear();
     body.style.removeProperty("height");
@@ -63,8 +82,8 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
   function rowOf(item, index) {
     const selected = index === active;
     const row = h("div", { class: `row ${item ? classOf(item) : "waiting"}${selected ? " active" : ""}`, role: "row", id: `${id}-${index}`, "aria-rowindex": String(index + 2), "aria-selected": String(selected) },
-      columns.map((column) => h("div", { role: "gridcell", class: cellClass(column), "data-from": column.from }, item ? column.cell(item) : "")));
-    row.style.setProperty("transform", `translateY(${index * ROW}px)`);
+      visible.map((column) => h("div", { role: "gridcell", class: cellClass(column) }, item ? column.cell(item) : "")));
+    row.style.setProperty("transform", `translateY(${index * rowHeight}px)`);
     row.item = item;
     row.index = index;
     return row;
@@ -76,17 +95,17 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
     const old = rows.get(active);
     if (old) { old.classList.remove("active"); old.setAttribute("aria-selected", "false"); }
     active = chosen;
-    const top = active * ROW;
+    const top = active * rowHeight;
     const height = grid.clientHeight - head.offsetHeight;
     if (top < grid.scrollTop) grid.scrollTop = top;
-    else if (top + ROW > grid.scrollTop + height) grid.scrollTop = top + ROW - height;
+    else if (top + rowHeight > grid.scrollTop + height) grid.scrollTop = top + rowHeight - height;
     draw();
     rows.get(active)?.classList.add("active");
     rows.get(active)?.setAttribute("aria-selected", "true");
     grid.setAttribute("aria-activedescendant", `${id}-${active}`);
   }
 
-  const page = () => Math.max(1, Math.floor(grid.clientHeight / ROW) - 2);
+  const page = () => Math.max(1, Math.floor(grid.clientHeight / rowHeight) - 2);
   const moves = { j: () => active + 1, ArrowDown: () => active + 1, k: () => active - 1, ArrowUp: () => active - 1, PageDown: () => active + page(), PageUp: () => active - page(), Home: () => 0, End: () => model.count - 1 };
   grid.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, button, select")) return;
@@ -103,25 +122,17 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
     if (onOpen && !event.target.closest("a, button") && String(getSelection()) === "") onOpen(row.item);
   });
   grid.addEventListener("scroll", () => { frame ||= requestAnimationFrame(draw); }, { passive: true });
-  new ResizeObserver(() => { arrange(grid, columns); frame ||= requestAnimationFrame(draw); }).observe(grid);
+  new ResizeObserver(() => { arrange(); frame ||= requestAnimationFrame(draw); }).observe(grid);
   grid.reload = (next) => { rows.clear(); fill(body); active = -1; model.reset(next.first, next.load); };
   grid.prepend = (items) => { active += active < 0 ? 0 : items.length; rows.clear(); fill(body); model.prepend(items); };
   grid.focusFirst = () => { grid.focus(); choose(Math.max(0, active)); };
+  arrange();
   grid.reload(source);
   return grid;
 }
 
 function cellClass(column) {
   return column.end ? "cell end" : "cell";
-}
-
-/** Show the columns that have room, and give them their widths. */
-function arrange(grid, columns) {
-  const width = grid.clientWidth;
-  const visible = columns.filter((column) => !column.from || width >= column.from);
-  grid.style.setProperty("--columns", visible.map((column) => column.width ?? "minmax(0, 1fr)").join(" "));
-  const hidden = new Set(columns.filter((column) => !visible.includes(column)).map((column) => column.from));
-  for (const from of new Set(columns.map((column) => column.from).filter(Boolean))) grid.classList.toggle(`hide-${from}`, hidden.has(from));
 }
 
 /** Return the pages of a list. Pages far from those in sight are forgotten, and loaded again from their address. */

@@ -1,7 +1,7 @@
 // The list of transactions, newest first, with filters in the address.
 
 import { h } from "../dom.js";
-import { amount, statusBadge, when, words } from "../format.js";
+import { money, statusBadge, when, words } from "../format.js";
 import { accountLink, transactionLink } from "../names.js";
 import { fromArray, table } from "../table.js";
 
@@ -56,20 +56,20 @@ function parties(each) {
 }
 
 function totalOf(each) {
-  if (!each.postings) return [amount(each.amount_cents, each.currency), each.currency];
+  if (!each.postings) return [each.amount_cents, each.currency];
   const [{ currency }] = each.postings;
   const same = each.postings.filter((one) => one.currency === currency && one.amount_cents > 0);
-  return [amount(same.reduce((sum, one) => sum + BigInt(one.amount_cents), 0n), currency), currency];
+  return [same.reduce((sum, one) => sum + BigInt(one.amount_cents), 0n), currency];
 }
 
 const COLUMNS = [
-  { title: "Time", width: "minmax(9rem, 10.5rem)", cell: (each) => when(each.created_at, { short: true }) },
+  { title: "Time", width: "clamp(5rem, 18vw, 10rem)", cell: (each) => when(each.created_at, { short: true }) },
   { title: "Kind", width: "6rem", from: 640, cell: (each) => words(each.kind) },
   { title: "Status", width: "6.5rem", from: 800, cell: (each) => statusBadge(each.status) },
-  { title: "From", width: "minmax(5rem, 1fr)", cell: (each) => parties(each).from },
-  { title: "To", width: "minmax(5rem, 1fr)", cell: (each) => parties(each).to },
+  { title: "From", from: 640, cell: (each) => parties(each).from },
+  { title: "To", from: 640, cell: (each) => parties(each).to },
+  { title: "From, to", upto: 640, cell: (each) => h("span", { class: "lines" }, h("span", {}, parties(each).from), h("span", {}, "→ ", parties(each).to)) },
   { title: "Reference", width: "minmax(4rem, 1fr)", from: 1000, cell: (each) => each.reference ?? each.description ?? h("span", { class: "muted" }, "–") },
-  { title: "Amount", width: "minmax(6rem, 9rem)", end: true, cell: (each) => totalOf(each)[0] },
-  { title: "", width: "3.2rem", from: 480, cell: (each) => h("span", { class: "unit" }, totalOf(each)[1]) },
+  { title: "Amount", width: "clamp(7.5rem, 16vw, 11rem)", end: true, cell: (each) => money(...totalOf(each)) },
   { title: "Id", width: "7rem", from: 1200, cell: (each) => transactionLink(each.id) },
 ];
