@@ -33,6 +33,7 @@ from web.auth import Handler, guard, limit_requests, require_recent_login
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
 from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
+from web.handlers.ledger_status import STATUS, keep_status
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
 from web.http.account_refs import name_as_sent
 from web.http.concurrency import ConcurrencyLimit
@@ -147,6 +148,7 @@ def _manage_runtime(
             )
             app[RUNTIME] = runtime = await stack.enter_async_context(opening)
             app[HEALTH] = DataLoader(lambda _: _read_health(runtime))
+            app[STATUS] = keep_status(runtime)
             await stack.enter_async_context(running(keep_sampling(metrics.meter, lambda: metrics.sample(runtime))))
             if dialing is None:
                 expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)

@@ -151,7 +151,7 @@ async def trial_balance(reader: Reader, position: int, effective_at: datetime | 
             WHERE accounts.position <= $1 GROUP BY currency ORDER BY currency""",
         *values,
     )
-    currencies = [_currency_body(row) for row in rows]
+    currencies = [format_sums_of(row) for row in rows]
     return {
         "position": position,
         **({} if effective_at is None else {"effective_at": effective_at}),
@@ -222,7 +222,8 @@ def _account_body(
     }
 
 
-def _currency_body(row: Record) -> dict[str, Any]:
+def format_sums_of(row: Record) -> dict[str, Any]:
+    """Return the sums of a currency, of which a row has the columns `accounts`, `debit` and `credit`."""
     debit, credit = int(row["debit"]), int(row["credit"])
     return {
         "currency": row["currency"],

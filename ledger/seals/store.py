@@ -13,6 +13,8 @@ from ledger.store.connections import Connection, Reader
 from ledger.store.rows import ROWS_BETWEEN
 from ledger.store.sql import LOG_END, count_after, time_after
 
+MAX_UNSEALED = 100_000  # events that are counted for a progress
+
 
 class SealStatus(NamedTuple):
     """The extent of the sealed log, and the events that are not sealed yet."""
@@ -32,6 +34,28 @@ async def read_status(reader: Reader) -> SealStatus:
     )
     assert row is not None  # noqa: S101 - an aggregate always returns a row
     return SealStatus(*row)
+
+
+class SealProgress(NamedTuple):
+    """The last block, and what is not sealed yet: at most `MAX_UNSEALED` events are counted."""
+
+    block: int | None
+    sealed_at: datetime | None
+    sealed_position: int
+    unsealed_events: int
+    oldest_unsealed_at: datetime | None
+
+
+async def read_progress(reader: Reader) -> SealProgress:
+    """Return how far the log is sealed, at a cost that does not grow with the log."""
+    row = await reader.fetchrow(
+        f"""SELECT number, sealed_at, position, {count_after("position", MAX_UNSEALED)}, {time_after("position")}
+            FROM (SELECT) AS one LEFT JOIN (
+                SELECT number, sealed_at, last_position FROM seals ORDER BY number DESC LIMIT 1) AS last ON true,
+                LATERAL (SELECT coalesce(last_position, 0) AS position) AS sealed"""
+    )
+    assert row is not None  # noqa: S101 - an outer join has a row
+    return SealProgress(*row)
 
 
 async def is_log_empty(reader: Reader) -> bool:

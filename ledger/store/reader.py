@@ -118,6 +118,26 @@ async def log_end(reader: Reader, schema: str | None = None) -> int:
     return position
 
 
+class Place(NamedTuple):
+    """The position of an event, and when it was recorded."""
+
+    position: int
+    recorded_at: datetime | None
+
+
+async def read_ends(reader: Reader) -> tuple[Place, Place]:
+    """Return the places of the first and of the last event; position 0 and no time in an empty log."""
+    row = await reader.fetchrow(
+        """SELECT first.*, last.* FROM (SELECT) AS one
+           LEFT JOIN (SELECT notification_id, recorded_at FROM stored_events ORDER BY notification_id LIMIT 1)
+               AS first ON true
+           LEFT JOIN (SELECT notification_id, recorded_at FROM stored_events ORDER BY notification_id DESC LIMIT 1)
+               AS last ON true"""
+    )
+    assert row is not None  # noqa: S101 - an outer join has a row
+    return Place(row[0] or 0, row[1]), Place(row[2] or 0, row[3])
+
+
 async def position_at(reader: Reader, time: datetime) -> int:
     """Return the position of the last event recorded at or before a time; 0 if there is no such event."""
     position: int = await reader.fetchval("SELECT position_at($1)", time)
@@ -160,6 +180,12 @@ async def position_of(reader: Reader, stream_id: UUID, version: int) -> int:
         version,
     )
     return position or 0
+
+
+async def version_at(reader: Reader, stream_id: UUID, position: int) -> int:
+    """Return the version of a stream's last event up to a position; 0 if there is no such event."""
+    version: int = await reader.fetchval("SELECT version_at($1, $2)", stream_id, position)
+    return version
 
 
 async def position_of_command(reader: Reader, command_id: UUID, recorded_at: datetime) -> int:

@@ -43,8 +43,11 @@ def streams_with_later(topic: type, position: str, limit: int) -> str:
                 ORDER BY notification_id LIMIT {limit})"""
 
 
-def count_after(position: str) -> str:
-    """Return SQL for the number of events after a position."""
+def count_after(position: str, limit: int | None = None) -> str:
+    """Return SQL for the number of events after a position, or for the limit if there are more."""
+    if limit is not None:
+        return f"""(SELECT count(*) FROM (SELECT FROM stored_events WHERE notification_id > {position}
+                                          LIMIT {limit}) AS counted)"""
     return f"(SELECT count(*) FROM stored_events WHERE notification_id > {position})"
 
 

@@ -10,6 +10,7 @@ from web.routes import (
     auth,
     clients,
     console,
+    ledger,
     log,
     monitors,
     periods,
@@ -33,6 +34,7 @@ ROUTES: tuple[Route, ...] = (
     *monitors.ROUTES,
     *assets.ROUTES,
     *log.ROUTES,
+    *ledger.ROUTES,
     *periods.ROUTES,
     *transactions.ROUTES,
 )

@@ -3,8 +3,10 @@
 from ledger import errors
 from ledger.seals.receipts import Receipt
 from web import requests, responses
+from web.balance_series import BalanceSeries
 from web.handlers import (
     accounts,
+    balance_series,
     effective_entries,
     log,
     receipts,
@@ -149,6 +151,20 @@ ROUTES = (
                 *effective_entries.PARAMETERS,
             ),
             refusals=ACCOUNT_MISSING,
+        ),
+        scope="accounts:read",
+    ),
+    Route(
+        "GET",
+        "/accounts/{id}/balance-series",
+        balance_series.get_balance_series,
+        READER,
+        Operation(
+            "Get the balance of an account over time, as a step line of few points",
+            response_model=BalanceSeries,
+            parameters=(*PERIOD, balance_series.POINTS, *POINT_IN_TIME),
+            refusals=ACCOUNT_MISSING,
+            note="Each point is exact. Of a long period, the extremes stay.",
         ),
         scope="accounts:read",
     ),
