@@ -11,7 +11,7 @@ let isGoing = false; // `g` was pressed
 export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (event.target.closest("input, textarea, select, dialog") || document.body.classList.contains("signed-out")) return;
+    if (event.target.closest("input:not([type=range]), textarea, select, dialog") || document.body.classList.contains("signed-out")) return;
     if (press(event.key)) event.preventDefault();
   });
 }

@@ -17,13 +17,15 @@ export function fromArray(items) {
 /**
  * Return a table. A column has a `title`, a `cell(item)`, a `width` of CSS grid, and maybe `end: true` (aligned to the
  * end), `from` and `upto` (the widths in pixels at which it is shown). `source` loads pages by their address.
- * `onOpen(item)` is called by Enter and a click on a row. The element has `reload(source)` and `prepend(items)`.
+ * `onOpen(item)` is called by Enter and a click on a row. In a tree, `treeOf(item)` returns its level, whether it is
+ * open (null for a leaf), and how to `toggle(isOpen)` it. The element has `reload(source)`, `update(items)` (all items
+ * of an array, in the place of those before), `prepend(items)` and `focusFirst()`.
  */
-export function table({ label, columns, source, onOpen = null, empty = "Nothing here", classOf = () => "", signal = null }) {
+export function table({ label, columns, source, onOpen = null, empty = "Nothing here", classOf = () => "", treeOf = null, signal = null }) {
   const id = newId("table");
   const body = h("div", { class: "rows", role: "rowgroup" });
   const head = h("div", { class: "row head", role: "row", "aria-rowindex": "1" });
-  const grid = h("div", { class: "grid", role: "grid", "aria-label": label, tabindex: "0", id }, h("div", { role: "rowgroup", class: "head-group" }, head), body);
+  const grid = h("div", { class: "grid", role: treeOf ? "treegrid" : "grid", "aria-label": label, tabindex: "0", id }, h("div", { role: "rowgroup", class: "head-group" }, head), body);
   const model = pages(() => draw(), signal);
   const rows = new Map(); // elements by index
   let active = -1;
@@ -35,6 +37,7 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
     frame = 0;
     if (model.failure && model.count === 0) return stand(problemState(model.failure, () => model.reset(model.first, model.loader)));
     if (model.count === 0 && model.isComplete) return stand(state("empty", empty));
+    if (rows.size === 0) fill(body);
     body.style.setProperty("height", `${(model.count + (model.isComplete ? 0 : 1)) * rowHeight}px`);
     grid.setAttribute("aria-rowcount", model.isComplete ? String(model.count + 1) : "-1");
     const first = Math.max(0, Math.floor(grid.scrollTop / rowHeight) - BEYOND);
@@ -81,7 +84,8 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
 
   function rowOf(item, index) {
     const selected = index === active;
-    const row = h("div", { class: `row ${item ? classOf(item) : "waiting"}${selected ? " active" : ""}`, role: "row", id: `${id}-${index}`, "aria-rowindex": String(index + 2), "aria-selected": String(selected) },
+    const { level, isOpen } = (item && treeOf?.(item)) ?? {};
+    const row = h("div", { "aria-level": level, "aria-expanded": typeof isOpen === "boolean" ? String(isOpen) : null, class: `row ${item ? classOf(item) : "waiting"}${selected ? " active" : ""}`, role: "row", id: `${id}-${index}`, "aria-rowindex": String(index + 2), "aria-selected": String(selected) },
       visible.map((column) => h("div", { role: "gridcell", class: cellClass(column) }, item ? column.cell(item) : "")));
     row.style.setProperty("transform", `translateY(${index * rowHeight}px)`);
     row.item = item;
@@ -110,7 +114,10 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
   grid.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, button, select")) return;
     const item = model.item(active);
-    if (event.key in moves) choose(moves[event.key]());
+    const branch = item && treeOf?.(item);
+    if (branch && event.key === "ArrowRight" && branch.isOpen === false) branch.toggle(true);
+    else if (branch && event.key === "ArrowLeft" && branch.isOpen) branch.toggle(false);
+    else if (event.key in moves) choose(moves[event.key]());
     else if (event.key === "Enter" && item && onOpen && event.target === grid) onOpen(item);
     else return;
     event.preventDefault();
@@ -124,7 +131,9 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
   grid.addEventListener("scroll", () => { frame ||= requestAnimationFrame(draw); }, { passive: true });
   new ResizeObserver(() => { arrange(); frame ||= requestAnimationFrame(draw); }).observe(grid);
   grid.reload = (next) => { rows.clear(); fill(body); active = -1; model.reset(next.first, next.load); };
+  grid.update = (items) => { model.replace(items); active = Math.min(active, items.length - 1); draw(); };
   grid.prepend = (items) => { active += active < 0 ? 0 : items.length; rows.clear(); fill(body); model.prepend(items); };
+  grid.first = () => model.item(0);
   grid.focusFirst = () => { grid.focus(); choose(Math.max(0, active)); };
   arrange();
   grid.reload(source);
@@ -178,6 +187,12 @@ function pages(changed, signal) {
       }
       busy = null;
       changed();
+    },
+    replace(items) {
+      Object.assign(model, { count: items.length, isComplete: true, failure: null });
+      all = items.length > 0 ? [{ address: null, start: 0, count: items.length, items }] : [];
+      next = null;
+      busy = null;
     },
     prepend(items) {
       for (const each of all) each.start += items.length;

@@ -59,8 +59,8 @@ export function logEnd() {
 
 /** Begin with positions from 1 to the log's end. Only callers that may read the log have these. */
 export async function usePositions() {
-  const { position } = await get("/v1/ledger/trial-balance");
-  scale = { isTime: false, min: Math.min(1, position), max: position, valueOf: (some) => some.position ?? position };
+  const { first_position: first, position } = await get("/v1/ledger/status");
+  scale = { isTime: false, min: first, max: position, valueOf: (some) => some.position ?? position };
 }
 
 /** Begin with times, in seconds, from the first to now. */

@@ -29,6 +29,8 @@ export function contextOf({ params, query, at, signal }) {
     onEvent: (listener) => { if (at === null) context.onLeave(onEvent(listener)); },
     /** Return a body. With `at`, it is that of the point in time. */
     get: (path, options = {}) => api.get(path, timed(path, options)),
+    /** Return a page of a list: its items, and the address of the next page. */
+    page: (path, options = {}) => api.page(path, timed(path, options)),
     /** Return the source of a table from a list of the API. */
     source: (path, options = {}) => {
       const { query: given } = timed(path, { ...options, query: { limit: 200, ...options.query } });
