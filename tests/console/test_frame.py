@@ -67,14 +67,15 @@ async def test_a_link_keeps_the_point_in_time_and_now_is_one_click_away(console:
 async def test_the_slider_moves_the_whole_console(console: Console, api: Api) -> None:
     account = await api.new_account(balance_cents=7500)
     position = (await api.get(f"/v1/accounts/{account['id']}/entries")).body[0]["position"]
+    books = "document.querySelector('main .tiles')?.innerText.includes('75.00')"
 
     await console.open()
-    await console.sees("75.00")
+    await console.until(books)
     await console.fill("#bar .slider", str(position - 1))
-    await console.until("!document.querySelector('main').innerText.includes('75.00')")
+    await console.until(f"!{books}")
     await console.until(f"location.search === '?at={position - 1}'")
     await console.page.press("]")
-    await console.until("document.querySelector('main').innerText.includes('75.00')")
+    await console.until(books)
 
 
 async def test_a_lost_session_comes_back_to_where_one_was(console: Console, api: Api) -> None:
