@@ -9,6 +9,7 @@ from yarl import URL
 from tests.support.browser import Page
 from tests.support.controls import ADMIN_PASSWORD, Api
 
+PATIENCE_SECONDS = 60  # for what should take a second: a busy machine must not fail a test
 RESOURCE_FAILED = "Failed to load resource"
 
 
@@ -41,8 +42,13 @@ class Console:
         await self.until("!document.body.classList.contains('signed-out') && document.querySelector('main .view')")
 
     async def until(self, condition: str) -> None:
-        """Wait until a condition in JavaScript holds."""
-        await self.page.run(f"Boolean({condition})")
+        """Wait until a condition in JavaScript holds. Otherwise fail with what the page shows."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self.page.run(f"Boolean({condition})")
+        except TimeoutError:
+            shown = await self.page.run("location.href + '\\n' + document.body.innerText")
+            raise AssertionError(f"{condition} does not hold\n{shown}\n{self.page.complaints}") from None
 
     async def run(self, expression: str) -> Any:
         """Return the value of an expression, whatever it is."""

@@ -4,6 +4,7 @@ import { get, page } from "./api.js";
 import { learn } from "./names.js";
 import { atQuery, keyOf } from "./time.js";
 
+const FIRST = 200; // accounts, so that a view has something to show at once
 const PAGE = 1000;
 const MOST = 50_000; // accounts in memory
 const FEW = 25; // changed accounts that are read one by one
@@ -16,7 +17,7 @@ let kept = null;
 export async function accountsAt(context) {
   const key = `${context.me.id} ${keyOf(context.at)}`;
   if (kept?.key !== key) {
-    const list = new AccountList(key, { limit: PAGE, world: context.can("admin", "auditor") ? "true" : null, ...atQuery(context.at) });
+    const list = new AccountList(key, { limit: FIRST, world: context.can("admin", "auditor") ? "true" : null, ...atQuery(context.at) });
     await list.read(context.signal);
     kept = list;
   } else if (context.isNow) {
@@ -51,8 +52,8 @@ class AccountList {
   textOf(account) {
     let text = this.#texts.get(account);
     if (text === undefined) {
-      const { code, name, id, user_id: owner, currency, metadata = {} } = account;
-      text = [code, name, id, owner, currency, ...Object.entries(metadata).flat()].join(" ").toLowerCase();
+      const { code, name, currency, metadata = {} } = account;
+      text = [code, name, currency, ...Object.entries(metadata).flat()].join(" ").toLowerCase();
       this.#texts.set(account, text);
     }
     return text;
@@ -65,7 +66,7 @@ class AccountList {
     this.#readAt = Date.now();
     const isFirst = !this.isComplete;
     const all = [];
-    const one = async (address, options) => {
+    const one = async (address, options = {}) => {
       const { items, next } = await page(address, options);
       learn("account", items);
       all.push(...items);
@@ -74,7 +75,7 @@ class AccountList {
       if (isFirst || more === null) this.#take([...all], more === null);
       return more;
     };
-    const rest = async (address) => { for (let more = address; more;) more = await one(more, {}); };
+    const rest = async (address) => { for (let more = address; more;) more = await one(more.replace(/([?&]limit=)\d+/, `$1${PAGE}`)); };
     try {
       const more = await one("/v1/accounts", { query: this.#query, signal });
       void rest(more).catch(() => { this.#readAt = 0; }).finally(() => { this.#reading = false; });

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { fill, h, loading, problemState, state } from "./dom.js";
 import * as feed from "./feed.js";
 import { useAssets } from "./format.js";
-import { drawFrame, drawBand, markCurrent } from "./frame.js";
+import { drawBand, drawFrame, markCurrent } from "./frame.js";
 import { listenToKeys } from "./keys.js";
 import * as router from "./router.js";
 import * as session from "./session.js";
@@ -13,12 +13,16 @@ import { drawTimeBar } from "./timebar.js";
 import { contextOf, prefetch } from "./view.js";
 import { signInView } from "./views/signin.js";
 
-const LOADING_MILLISECONDS = 100;
+const READY_MILLISECONDS = 100; // a view is shown after this, even if it is still loading
+const SCRUB_MILLISECONDS = 400; // while the time changes, the view before stays for longer
 const PREFETCH_MILLISECONDS = 120;
 
 const main = document.getElementById("main");
+let hasStarted = false; // the router
 let showing = null; // the AbortController of the view
-let path = null; // of the view
+let shownPath = null;
+let shownTime = null;
+let isScrubbing = false;
 
 async function boot() {
   api.onSession({ renew: session.renew, lost: askToSignIn });
@@ -30,22 +34,23 @@ async function boot() {
     if (await session.resume()) await enter();
     else askToSignIn();
   } catch (error) {
-    fill(main, problemState(error, () => location.reload()));
+    fill(main, problemState(problemOf(error), () => location.reload()));
   }
 }
 
 /** Begin with the user who has signed in. */
 async function enter() {
-  document.body.classList.remove("signed-out");
   const mayReadLog = session.can("admin", "auditor");
   if (session.can("admin", "auditor", "customer")) useAssets(await api.get("/v1/assets"));
   if (mayReadLog) await time.usePositions();
   else time.useTimes(await firstTime());
+  document.body.classList.remove("signed-out");
   drawFrame({ onSignOut: leave });
   feed.follow(time.logEnd(), mayReadLog);
-  path = null;
-  if (showing === null) router.start(show);
-  else show();
+  shownPath = null;
+  if (hasStarted) void show();
+  else router.start(show);
+  hasStarted = true;
 }
 
 async function firstTime() {
@@ -55,7 +60,6 @@ async function firstTime() {
 }
 
 async function leave() {
-  feed.stop();
   await session.signOut().catch(() => {});
   askToSignIn();
 }
@@ -65,95 +69,94 @@ function askToSignIn() {
   if (document.body.classList.contains("signed-out")) return;
   feed.stop();
   showing?.abort();
-  showing ??= new AbortController();
   document.body.classList.add("signed-out");
   fill(document.getElementById("bar"));
   fill(document.getElementById("band"));
   document.title = "Sign in · Ledger";
-  fill(main, signInView(() => { showing = started ? showing : null; started = true; return enter(); }));
-  main.querySelector("input")?.focus();
+  fill(main, signInView(enter));
+  main.querySelector("input").focus();
 }
 
-let started = false; // the router
-
+/** Show the view of the address. `keeps` leaves the view before in its place until the new one is ready. */
 async function show({ keeps = false } = {}) {
-  started = true;
   showing?.abort();
   const mine = new AbortController();
   showing = mine;
-  const { view, params, query, path: next } = router.current();
-  const isNew = next + query !== path;
-  path = next + query;
+  const { view, params, query, path } = router.current();
+  const isNew = `${path}?${query}` !== shownPath;
+  shownPath = `${path}?${query}`;
   markCurrent(view);
-  drawBand();
-  drawTimeBar();
-  if (!keeps) window.setTimeout(() => { if (showing === mine && main.dataset.path !== path) { main.dataset.path = path; fill(main, h("div", { class: "view" }, loading(6))); } }, LOADING_MILLISECONDS);
-  await time.describe();
-  if (mine.signal.aborted) return;
-  const context = contextOf({ params, query, at: time.at(), signal: mine.signal });
+  if (!keeps) setTimeout(() => { if (showing === mine) fill(main, h("div", { class: "view" }, loading(6))); }, READY_MILLISECONDS);
   try {
-    const module = view ? await view.load() : missing;
-    const node = module.show ? await module.show(context) : module(context);
+    if (await time.settle()) router.keepTime();
+    takeTime();
+    const context = contextOf({ params, query, at: time.at(), signal: mine.signal });
+    const { show: draw, title } = view ? await view.load() : NOWHERE;
+    const node = await draw(context);
+    await ready(node, keeps ? SCRUB_MILLISECONDS : READY_MILLISECONDS);
     if (mine.signal.aborted) return;
-    await Promise.race([Promise.all([...node.querySelectorAll(".panel")].map((panel) => panel.ready)), pause(keeps ? 400 : LOADING_MILLISECONDS)]);
-    if (mine.signal.aborted) return;
-    place(node, isNew, typeof module.title === "function" ? module.title(context) : (module.title ?? "Not found"));
-    setTimeout(() => { if (!mine.signal.aborted) void prefetch(context, neighbours()); }, PREFETCH_MILLISECONDS);
+    place(node, isNew, typeof title === "function" ? title(context) : title);
+    showing = keepFor(mine);
+    setTimeout(() => { if (!mine.signal.aborted) void prefetch(context).catch(() => {}); }, PREFETCH_MILLISECONDS);
   } catch (error) {
     if (error.name === "AbortError" || mine.signal.aborted) return;
-    fill(main, h("div", { class: "view" }, problemState(error instanceof api.Problem ? error : new api.Problem(0, { detail: error.message }), () => show())));
+    showing = keepFor(mine);
+    fill(main, h("div", { class: "view" }, problemState(problemOf(error), () => void show())));
     if (!(error instanceof api.Problem)) throw error;
   }
+}
+
+/** Return the controller of a view that has been shown: another object, so that its loading state never comes. */
+function keepFor(mine) {
+  return { abort: () => mine.abort() };
+}
+
+function ready(node, milliseconds) {
+  const panels = [...node.querySelectorAll(".panel")].map((panel) => panel.ready);
+  return Promise.race([Promise.all(panels), new Promise((resolve) => { setTimeout(resolve, milliseconds); })]);
 }
 
 function place(node, isNew, title) {
   const top = main.scrollTop;
   node.classList.add("view");
-  main.dataset.path = path;
   fill(main, node);
   document.title = `${title} · Ledger`;
-  if (!isNew) { main.scrollTop = top; return; }
-  main.scrollTop = 0;
-  if (document.activeElement === document.body) main.focus({ preventScroll: true });
+  main.scrollTop = isNew ? 0 : top;
+  if (isNew && document.activeElement === document.body) main.focus({ preventScroll: true });
 }
 
-function missing() {
-  return h("div", {}, state("missing", "There is no such view", "The address may be misspelt.", h("a", { href: router.link("/") }, "Go to the overview")));
+const NOWHERE = {
+  title: "Not found",
+  show: () => h("div", {}, state("missing", "There is no such view", "The address may be misspelt.", h("a", { href: router.link("/") }, "Go to the overview"))),
+};
+
+function problemOf(error) {
+  return error instanceof api.Problem ? error : new api.Problem(0, { detail: error.message });
 }
 
-function pause(milliseconds) {
-  return new Promise((resolve) => { setTimeout(resolve, milliseconds); });
-}
-
-/** Return the points in time before and after the one that is shown. */
-function neighbours() {
-  const { position } = time.at() ?? {};
-  const { min, max } = time.bounds();
-  return position === undefined ? [] : [position - 1, position + 1].filter((each) => each >= min && each < max).map((each) => ({ position: each }));
-}
-
-let shown = null; // the point in time of the view
-let waiting = false;
-
-/** Follow the time bar: one view at a time is made ready, and the newest point in time is the next. */
-async function changeTime(point) {
+/** Let the frame say which point in time is shown. */
+function takeTime() {
+  shownTime = time.keyOf(time.at());
   drawBand();
   drawTimeBar();
+}
+
+/** Follow the time bar: one view at a time is made ready, and the newest point in time is the next. */
+async function changeTime() {
+  if (time.keyOf(time.at()) === shownTime) return;
+  takeTime();
   router.keepTime();
-  if (time.keyOf(point) === shown) return;
-  shown = time.keyOf(point);
-  if (waiting || !started) return;
-  waiting = true;
+  if (isScrubbing || !hasStarted) return;
+  isScrubbing = true;
   try {
     let last;
     do {
-      last = shown;
+      last = shownTime;
       await show({ keeps: true });
-    } while (last !== shown);
+    } while (last !== shownTime);
   } finally {
-    waiting = false;
+    isScrubbing = false;
   }
-  if (point && !point.time) void time.describe();
 }
 
 void boot();

@@ -1,7 +1,7 @@
 // Which view a path shows. The point in time is part of every address, so that a link keeps it.
 
 import { url } from "./api.js";
-import { at, fromKey, keyOf, setAt } from "./time.js";
+import { at, fromKey, keyOf, take } from "./time.js";
 
 const BASE = "/console";
 const URL_MILLISECONDS = 250; // browsers limit how often an address changes
@@ -73,7 +73,7 @@ export function start(render) {
 }
 
 function follow() {
-  setAt(fromKey(new URLSearchParams(location.search).get("at")));
+  take(fromKey(new URLSearchParams(location.search).get("at")));
   show();
 }
 

@@ -7,7 +7,7 @@ const TALL_ROW = 50; // in a narrow table, whose cells may have two lines
 const NARROW = 640;
 const BEYOND = 12; // rows above and below those in sight
 const NEAR_PAGES = 4; // that stay in memory around those in sight
-const AHEAD = 40; // rows before the end at which the next page is loaded
+const AHEAD = 200; // rows before the end at which the next page is loaded
 
 /** Return the source of a table from an array. */
 export function fromArray(items) {

@@ -4,8 +4,10 @@ import { get } from "./api.js";
 import { timeText } from "./format.js";
 
 const listeners = new Set();
-const timesOf = new Map(); // by position
-const MAX_TIMES = 5000;
+const WINDOW = 32; // events: most commands have fewer
+const MAX_WINDOW = 1000;
+const found = new Map(); // points in time, by position and direction
+const MAX_FOUND = 2000;
 
 let point = null; // null is now; else { position, time } or { time }
 let scale = null; // what the slider shows: its bounds, and how a value of it becomes a point in time
@@ -22,6 +24,11 @@ export function setAt(next) {
   if (changed) for (const listener of listeners) listener(point);
 }
 
+/** Take the point in time of an address; its view is about to be shown, so nobody is told. */
+export function take(next) {
+  point = next;
+}
+
 /** Call a listener when the point in time changes, or the log grows. */
 export function onTime(listener) {
   listeners.add(listener);
@@ -36,7 +43,7 @@ export function keyOf(some) {
 /** Return the point in time of a link. */
 export function fromKey(text) {
   if (!text) return null;
-  return /^\d+$/.test(text) ? { position: Number(text), time: timesOf.get(Number(text)) } : { time: text };
+  return /^\d+$/.test(text) ? { position: Number(text) } : { time: text };
 }
 
 /** Return the query parameters with which the API reads at a point in time, or up to it (`limit: true`). */
@@ -74,39 +81,79 @@ export function grow(event) {
   if (!scale) return;
   if (scale.isTime) scale.max = Math.floor(Date.now() / 1000);
   else if (event && event.position > scale.max) scale.max = event.position;
-  if (event) remember(event.position, event.recorded_at);
 }
 
 /** Show the point in time of a value of the slider. */
 export async function slideTo(value) {
+  const mine = {};
+  sliding = mine;
   if (value >= scale.max) return setAt(null);
   if (scale.isTime) return setAt({ time: new Date(value * 1000).toISOString() });
-  setAt({ position: value, time: timesOf.get(value) });
-  return describe();
+  const isBack = point !== null && value < valueNow();
+  const next = await committed(value, isBack).catch(() => ({ position: value }));
+  if (sliding === mine) setAt(next.position >= scale.max ? null : next);
 }
 
-/** Find out the time of the position that is shown, and tell the listeners. */
-export async function describe() {
+let sliding = null; // the newest call
+
+function valueNow() {
+  return scale.valueOf(point);
+}
+
+/** Complete a position that came from a link: to a state that was committed, and with its time. Return if it changed. */
+export async function settle() {
   const asked = point;
-  if (!asked || asked.time || scale?.isTime !== false) return;
-  const time = await timeOf(asked.position).catch(() => null);
-  if (point !== asked || !time) return;
-  point = { ...asked, time };
-  for (const listener of listeners) listener(point);
+  if (!asked || asked.time || scale?.isTime !== false) return false;
+  const next = await committed(asked.position, false).catch(() => null);
+  if (point !== asked || !next) return false;
+  point = next;
+  return next.position !== asked.position;
 }
 
-/** Return the time of a position of the log. */
-export async function timeOf(position) {
-  if (!timesOf.has(position)) {
-    const [event] = await get("/v1/events", { query: { after: position - 1, limit: 1 } });
-    if (event) remember(position, event.recorded_at);
+/** Return the points in time before and after the one that is shown. */
+export async function neighbours() {
+  if (point?.position === undefined) return [];
+  const asked = [[point.position - 1, true], [point.position + 1, false]].filter(([position]) => position >= scale.min && position < scale.max);
+  return Promise.all(asked.map(([position, isBack]) => committed(position, isBack)));
+}
+
+/**
+ * Return the point in time at or after a position (or before it, going back) at which a command was complete: in the
+ * middle of its events, debits and credits differ, and nobody has ever seen the ledger like that.
+ */
+async function committed(position, isBack) {
+  const key = `${position} ${isBack}`;
+  if (!found.has(key)) {
+    if (found.size > MAX_FOUND) found.clear();
+    found.set(key, await findCommitted(position, isBack));
   }
-  return timesOf.get(position);
+  return found.get(key);
 }
 
-function remember(position, time) {
-  if (timesOf.size > MAX_TIMES) timesOf.clear();
-  timesOf.set(position, time);
+async function findCommitted(position, isBack) {
+  const ahead = await eventsAfter(position - 1, WINDOW);
+  const [first] = ahead;
+  if (!first) return { position };
+  let end = endOf(ahead, first);
+  if (end === null) end = endOf(await eventsAfter(position - 1, MAX_WINDOW), first) ?? position;
+  if (!isBack || end === position) return { position: end, time: first.recorded_at };
+  for (const window of [WINDOW, MAX_WINDOW]) {
+    const before = (await eventsAfter(Math.max(0, position - 1 - window), window)).filter((event) => event.position < position);
+    const last = before.findLast((event) => event.command_id !== first.command_id);
+    if (last) return { position: last.position, time: last.recorded_at };
+  }
+  return { position, time: first.recorded_at };
+}
+
+/** Return the position of the last event of the command of the first one; null if the list ends before. */
+function endOf(events, first) {
+  const next = first.command_id === null ? 1 : events.findIndex((event) => event.command_id !== first.command_id);
+  if (next > 0 && next < events.length) return events[next - 1].position;
+  return events.at(-1).position >= scale.max ? events.at(-1).position : null;
+}
+
+function eventsAfter(position, limit) {
+  return get("/v1/events", { query: { after: position, limit } });
 }
 
 /** Show the point in time that a person typed: a position, a date, a time of today, or both. Return false if unclear. */

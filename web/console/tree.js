@@ -3,6 +3,7 @@
 const UNCODED = "\uffff1"; // groups that sort behind all codes
 const WORLD = "\uffff2";
 const NAMES = new Map([[UNCODED, "without a code"], [WORLD, "the ledger's own"]]);
+const PART_OF_ID = 6; // characters: shorter words would be in too many ids
 const order = new Intl.Collator("en", { numeric: true });
 
 /** Return whether an account has all words of a search and fits the filters; `text` is what the words are looked up in. */
@@ -10,7 +11,7 @@ export function matches(account, { q = "", type = "", status = "", world = "" },
   if (account.user_id === null && world !== "on") return false;
   if (type && account.type !== type) return false;
   if (status && account.status !== status) return false;
-  return q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+  return q.toLowerCase().split(/\s+/).every((word) => text.includes(word) || (word.length >= PART_OF_ID && account.id.includes(word)));
 }
 
 /** Return the tree of these accounts: { code, label, groups, accounts, count, sums }, with sums by currency. */

@@ -5,7 +5,7 @@ import { fill, h, loading, problemState } from "./dom.js";
 import { onEvent } from "./feed.js";
 import { link, navigate } from "./router.js";
 import { can, who } from "./session.js";
-import { atQuery } from "./time.js";
+import { atQuery, neighbours } from "./time.js";
 
 const LIVE_MILLISECONDS = 300; // at least, between two refreshes of a panel
 
@@ -33,7 +33,7 @@ export function contextOf({ params, query, at, signal }) {
     page: (path, options = {}) => api.page(path, timed(path, options)),
     /** Return the source of a table from a list of the API. */
     source: (path, options = {}) => {
-      const { query: given } = timed(path, { ...options, query: { limit: 200, ...options.query } });
+      const { query: given } = timed(path, { ...options, query: { limit: 400, ...options.query } });
       return { first: api.url(path, given), load: (address, by) => api.page(address, { signal: by ?? signal }) };
     },
     panel: (path, options, draw) => panel(context, path, timed(path, options), options, draw),
@@ -86,9 +86,9 @@ function followWith(context, live, refresh) {
   context.onLeave(() => clearTimeout(timer));
 }
 
-/** Read what a view would ask for at other points in time, so that it can show them at once. */
-export async function prefetch(context, points) {
-  for (const point of points) {
+/** Read what a view would ask for one step before and after, so that it can show that at once. */
+export async function prefetch(context) {
+  for (const point of await neighbours()) {
     for (const { path, query } of context.asked.values()) {
       const all = { ...query, ...atQuery(point) };
       if (api.known(path, all) === undefined) await api.get(path, { query: all, signal: context.signal }).catch(() => {});

@@ -52,7 +52,7 @@ export async function show(context) {
   let timer = 0;
   form.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => { keepFilters(context, form); draw(); }, TYPING_MILLISECONDS);
+    timer = setTimeout(() => { keepFilters(context, form); grid.scrollTop = 0; draw(); }, TYPING_MILLISECONDS);
   });
   form.addEventListener("submit", (event) => { event.preventDefault(); grid.focusFirst(); });
   context.onLeave(list.onChange(draw));
