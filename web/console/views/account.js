@@ -1,6 +1,8 @@
 // An account: its figures, its curve, its statement, its holds, and its events as they are stored.
 
+import { url } from "../api.js";
 import { stepChart } from "../chart.js";
+import { downloadButton } from "../download.js";
 import { copyable, facts, fill, h, state } from "../dom.js";
 import { amount, idOf, money, shortId, statusBadge, timeText, when, words } from "../format.js";
 import { accountLink, learn, transactionLink, userLink } from "../names.js";
@@ -34,14 +36,14 @@ export async function show(context) {
 function heading(context, account) {
   const id = account.id;
   const period = context.at?.time ? { to: context.at.time } : {};
-  const download = (text, query) => h("a", { class: "button", href: `/v1/accounts/${id}/statement?${new URLSearchParams({ ...period, ...query })}`, download: `${lastName}.${query.format}` }, text);
+  const statementAs = (format) => downloadButton(format.toUpperCase(), url(`/v1/accounts/${id}/statement`, { ...period, format }), `${lastName}.${format}`);
   return h("header", { class: "view-head" },
     h("h1", {}, lastName),
     account.frozen === "none" ? statusBadge(account.status) : h("span", { class: "badge warn" }, `frozen: ${words(account.frozen)}`),
     h("p", { class: "muted sub" }, account.code && account.name ? [account.name, " · "] : "", userLink(account.user_id), account.type ? ` · ${account.type}` : "", " · ", idOf(id)),
     h("div", { class: "actions" },
-      h("a", { class: "button", href: `/v1/accounts/${id}/proof`, download: `${lastName}.receipt.json`, title: "A proof that the last event of this account is in the log" }, "Receipt"),
-      download("CSV", { format: "csv" }), download("PDF", { format: "pdf" })));
+      downloadButton("Receipt", url(`/v1/accounts/${id}/proof`, context.at ? { at_version: account.version } : {}), `${lastName}.receipt.json`),
+      statementAs("csv"), statementAs("pdf")));
 }
 
 function figures(account) {
