@@ -116,7 +116,7 @@ async def test_a_long_statement_has_few_elements_and_all_lines(console: Console,
     await console.sees("opening")
     rows = await console.run("document.querySelectorAll('.rows .row').length")
     await console.run("document.querySelector('main .grid').scrollTo(0, 0)")
-    await console.until("document.querySelector('.rows .row')?.innerText.includes('#1402')")
+    await console.until("document.querySelector('.rows .row')?.innerText.includes('#1403')")
 
     assert rows < 100
 

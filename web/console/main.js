@@ -6,6 +6,7 @@ import * as feed from "./feed.js";
 import { useAssets } from "./format.js";
 import { drawBand, drawFrame, markCurrent } from "./frame.js";
 import { listenToKeys } from "./keys.js";
+import { learn } from "./names.js";
 import * as router from "./router.js";
 import * as session from "./session.js";
 import * as time from "./time.js";
@@ -56,6 +57,7 @@ async function enter() {
 async function firstTime() {
   if (!session.can("customer")) return new Date();
   const accounts = await api.get("/v1/accounts");
+  learn("account", accounts);
   return accounts.map((account) => account.created_at).sort()[0] ?? new Date();
 }
 
@@ -101,7 +103,7 @@ async function show({ keeps = false } = {}) {
   } catch (error) {
     if (error.name === "AbortError" || mine.signal.aborted) return;
     showing = keepFor(mine);
-    fill(main, h("div", { class: "view" }, problemState(problemOf(error), () => void show())));
+    fill(main, h("div", { class: "view" }, h("h1", { class: "unseen" }, "This view cannot be shown"), problemState(problemOf(error), () => void show())));
     if (!(error instanceof api.Problem)) throw error;
   }
 }
@@ -127,7 +129,7 @@ function place(node, isNew, title) {
 
 const NOWHERE = {
   title: "Not found",
-  show: () => h("div", {}, state("missing", "There is no such view", "The address may be misspelt.", h("a", { href: router.link("/") }, "Go to the overview"))),
+  show: () => h("div", {}, h("h1", { class: "unseen" }, "Not found"), state("missing", "There is no such view", "The address may be misspelt.", h("a", { href: router.link("/") }, "Go to the overview"))),
 };
 
 function problemOf(error) {

@@ -24,9 +24,10 @@ export function learn(kind, bodies) {
   for (const body of bodies) known.set(kind + body.id, KINDS[kind].name(body));
 }
 
-/** Return a link to an account that shows its code or name. */
+/** Return a link to an account that shows its code or name. Customers get no link to accounts of others. */
 export function accountLink(id) {
   if (id === null) return h("span", { class: "muted" }, "several");
+  if (!can("admin", "auditor") && !known.has(`account${id}`)) return h("span", { class: "id", title: id }, shortId(id));
   return named("account", id, h("a", { href: link(`/accounts/${id}`), class: "name", title: id }));
 }
 

@@ -3,7 +3,7 @@
 import { fill, h, newId, problemState, state } from "./dom.js";
 
 const ROW = 34; // pixels
-const TALL_ROW = 50; // in a narrow table, whose cells may have two lines
+const TALL_ROW = 54; // in a narrow table, whose cells may have two lines
 const NARROW = 640;
 const BEYOND = 12; // rows above and below those in sight
 const NEAR_PAGES = 4; // that stay in memory around those in sight

@@ -89,16 +89,12 @@ export async function slideTo(value) {
   sliding = mine;
   if (value >= scale.max) return setAt(null);
   if (scale.isTime) return setAt({ time: new Date(value * 1000).toISOString() });
-  const isBack = point !== null && value < valueNow();
+  const isBack = value < bounds().value;
   const next = await committed(value, isBack).catch(() => ({ position: value }));
   if (sliding === mine) setAt(next.position >= scale.max ? null : next);
 }
 
 let sliding = null; // the newest call
-
-function valueNow() {
-  return scale.valueOf(point);
-}
 
 /** Complete a position that came from a link: to a state that was committed, and with its time. Return if it changed. */
 export async function settle() {

@@ -18,7 +18,7 @@ PAGE = "index.html"
 FILE = re.compile(r"(?:[a-z_]+/)?[a-z_]+\.(?:js|css|svg)", re.ASCII)  # nothing else is ever read
 MEDIA = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
-# A browser asks again each time, and is told whether a file has changed: modules of two releases never meet.
+# A browser asks each time whether a file has changed, so modules of two releases never meet.
 HEADERS = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "

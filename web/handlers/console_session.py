@@ -34,7 +34,7 @@ async def sign_in(request: web.Request) -> Reply:
 
 
 async def get_session(request: web.Request) -> Reply:
-    """GET /console/session: who has signed in, with which roles, and when the access token expires; 204 if nobody."""
+    """GET /console/session: the user, the roles and the expiry of the access token; 204 if nobody has signed in."""
     if is_from_console(request) and not (read_access_cookie(request) or read_refresh_cookie(request)):
         return Reply(status=204)
     verified = await check_session(request, read_access_cookie(request))

@@ -7,7 +7,8 @@ import { transactionsTable } from "./transactions.js";
 
 export const title = "Overview";
 
-const NEWEST = 15;
+const NEWEST = 15; // transactions
+const MOST = 12; // own accounts
 
 /** Show what the user may see. */
 export async function show(context) {
@@ -40,11 +41,11 @@ function currencyTile(each) {
 function ownAccounts(context) {
   return card("Your accounts", context.panel("/v1/accounts", { at: true, live: true }, (accounts) => {
     if (accounts.length === 0) return state("empty", "You own no account", "An admin can open one for you.");
-    return h("div", { class: "tiles" }, accounts.map((account) => h("div", { class: "tile" },
+    return h("div", { class: "tiles" }, accounts.slice(0, MOST).map((account) => h("div", { class: "tile" },
       h("div", { class: "tile-head" }, accountLink(account.id), h("span", { class: "muted" }, account.currency)),
       h("p", { class: "figure" }, amount(account.balance_cents, account.currency)),
       h("p", { class: "muted" }, "available ", money(account.available_cents, account.currency)))));
-  }));
+  }), { actions: h("a", { href: context.link("/accounts") }, "All accounts") });
 }
 
 function newest(context) {
