@@ -22,10 +22,13 @@ from ledger.identity.rate_limit import TooManyRequestsError
 from ledger.runtime import Runtime, open_runtime
 from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
+from ledger.service.operations.runner import open_operations
+from ledger.service.operations.state import Board
 from ledger.service.outage_log import OutageLog
 from ledger.service.sampling import keep_sampling
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
+from ledger.store.identity import read_identity
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
 from ledger.write.scheduler import Scheduler
@@ -35,6 +38,7 @@ from web.handlers.docs import OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.ledger_status import STATUS, keep_status
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
+from web.handlers.projections import OPERATIONS
 from web.http.account_refs import name_as_sent
 from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
@@ -149,6 +153,8 @@ def _manage_runtime(
             app[RUNTIME] = runtime = await stack.enter_async_context(opening)
             app[HEALTH] = DataLoader(lambda _: _read_health(runtime))
             app[STATUS] = keep_status(runtime)
+            board = Board(runtime.redis, await read_identity(runtime.pool))
+            app[OPERATIONS] = await stack.enter_async_context(open_operations(settings, runtime.pool, board))
             await stack.enter_async_context(running(keep_sampling(metrics.meter, lambda: metrics.sample(runtime))))
             if dialing is None:
                 expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)

@@ -30,6 +30,7 @@ TAGS = {  # in this order
     "ledger": "The books as a whole",
     "periods": "Closed periods",
     "audit": "Commands and who sent them",
+    "projections": "Read tables, followers, and rebuilds",
     "service": "The service itself",
 }
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {

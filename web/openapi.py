@@ -270,7 +270,7 @@ def waits(route: Route) -> bool:
 
 
 def _takes_key(route: Route) -> bool:
-    return route.method == "POST" and route.access.roles is not None
+    return route.method == "POST" and route.access.roles is not None and not route.operation.starts_process
 
 
 def _parameter(parameter: Parameter[Any], components: Components) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _success(route: Route, components: Components) -> dict[str, Any]:
     names = ["X-Request-Id", *operation.response_headers, *route.limit_headers]
     if LIMIT in operation.parameters:
         names.append("Link")
-    if route.method != "GET":
+    if route.method != "GET" and not operation.starts_process:
         names.append("Ledger-Position")
     if _takes_key(route):
         names.append("Idempotent-Replayed")

@@ -13,7 +13,7 @@ from ledger.store.connections import Reader
 
 MAX_POINTS = 1000
 MIN_POINTS = 10
-MAX_SCANNED = 500_000  # versions that are all looked at; of a longer history, evenly spaced ones are
+MAX_SCANNED = 200_000  # versions that are all looked at; of a longer history, evenly spaced ones are
 OF_BALANCE, OF_BOTH = 3, 5  # steps of a part: the extremes of the balance, and of what is held, and the last one
 
 

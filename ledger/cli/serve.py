@@ -16,6 +16,7 @@ from ledger.cli.welcome import prepare_admin, welcome
 from ledger.environment.cores import count_cores, count_suitable_workers
 from ledger.runtime import open_runtime
 from ledger.seals.sealing import sealing
+from ledger.service.operations.owner import rebuilding_as_owner
 from ledger.settings import Settings
 from web import workers
 
@@ -57,6 +58,6 @@ async def _serve(settings: Settings, count: int) -> None:
         async with open_runtime(settings) as runtime:
             await check_default_currency(runtime)
             admin = await prepare_admin(runtime)
-        async with sealing(settings):
+        async with sealing(settings), rebuilding_as_owner(settings):
             await workers.run_workers(settings, listener, count, ready=lambda: welcome(listener, admin), stop=stop)
     log.info("stopped")

@@ -25,6 +25,13 @@ class Cached(Generic[T]):
             self._reading = loop.create_task(self._read_once())
         return await asyncio.shield(self._reading)
 
+    async def refresh(self) -> T:
+        """Return a value that is read after this call."""
+        if self._reading is not None and not self._reading.done():
+            await asyncio.wait((self._reading,))
+        self._stale_at = 0.0
+        return await self.get()
+
     async def _read_once(self) -> T:
         clock = asyncio.get_running_loop().time
         began, self._stale_at = clock(), 0.0

@@ -31,3 +31,33 @@ def not_sealed_yet(retry_after_seconds: int) -> Refusal:
 def sealing_is_off() -> Refusal:
     """Refuse a receipt for an event that is not sealed, because no key is configured."""
     return Refusal("sealing_inactive", "the log is not sealed", reason="no key to seal it with is configured")
+
+
+def projection_not_found(name: str) -> Refusal:
+    """Refuse a request about a projection that does not exist."""
+    return Refusal("projection_not_found", "there is no such projection", detail={"name": name[:100]})
+
+
+def operation_running() -> Refusal:
+    """Refuse to start a rebuild or a verification while another one runs."""
+    return Refusal("operation_running", "an operation of this kind is running")
+
+
+def operation_not_running() -> Refusal:
+    """Refuse to cancel what does not run."""
+    return Refusal("operation_not_running", "there is nothing to cancel")
+
+
+def rebuild_not_compared(name: str) -> Refusal:
+    """Refuse to swap tables that no rebuild has compared."""
+    return Refusal("rebuild_not_compared", "no rebuild is ready to be swapped", detail={"name": name})
+
+
+def operation_impossible(reason: str) -> Refusal:
+    """Refuse an operation that this service cannot do."""
+    return Refusal("operation_impossible", "the operation is not possible here", reason=reason)
+
+
+def operations_unavailable() -> Refusal:
+    """Refuse an operation that no process has begun, or on which nothing could be reported."""
+    return Refusal("operations_unavailable", "the operation cannot be started now")

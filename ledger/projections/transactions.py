@@ -220,6 +220,12 @@ class _Row:
         return getattr(self.amended if self.amended and name in AMENDABLE else event, name, None)
 
 
+def fold_row(run: Sequence[Recorded]) -> dict[str, Any]:
+    """Return the row that all events of a transaction up to some position give, for `format_transaction`."""
+    row = _Row(run)
+    return {**{name: getattr(row, name) for name in TRANSFERS.names}, "status_now": row.status or "posted"}
+
+
 async def find_parties(reader: Reader, transaction_ids: Collection[UUID]) -> dict[UUID, Parties]:
     """Return the parties of each of these transactions that exists: its accounts, and who owned them when it was made.
 
@@ -318,7 +324,7 @@ _OPTIONAL = (
 )
 
 
-def format_transaction(row: Record) -> dict[str, Any]:
+def format_transaction(row: Record | Mapping[str, Any]) -> dict[str, Any]:
     """Return a row as clients see it, without the members that it does not have."""
     is_entry = row["postings"] is not None
     sides = {} if is_entry else {member: row[member] for member in _SIDES}

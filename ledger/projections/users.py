@@ -53,6 +53,7 @@ USERS = Table(
     ),
     changes="update",
 )
+_MEMBERS = ("id", "username", "email", "active", "roles", "created_at", "updated_at")
 _CHANGING = tuple(name for name in USERS.names if name not in {"position", "created_at"})
 
 
@@ -117,6 +118,14 @@ class _Row:
                 assert_never(event)
 
 
+def fold_body(run: Sequence[Recorded]) -> dict[str, Any] | None:
+    """Return a user as clients see it after a run of events from the first one on; None once it is deleted."""
+    row = _Row(run[0].stream_id)
+    for recorded in run:
+        row.change(recorded, cast("UserEvent", recorded.event))
+    return None if row.deleted else {member: getattr(row, member) for member in _MEMBERS}
+
+
 async def find_other_admins(reader: Reader, user_id: UUID) -> tuple[UUID, ...]:
     """Return an active admin who is not this user, or nothing if there is no other."""
     found: UUID | None = await reader.fetchval(
@@ -170,5 +179,4 @@ async def active_roles(reader: Reader, user_ids: Collection[UUID]) -> dict[UUID,
 
 
 def _body(row: Record) -> dict[str, Any]:
-    members = ("id", "username", "email", "active", "roles", "created_at", "updated_at")
-    return {member: row[member] for member in members}
+    return {member: row[member] for member in _MEMBERS}

@@ -94,8 +94,8 @@ async def read_steps(reader: Reader, account_id: UUID, versions: Sequence[int]) 
 _EXTREMES = f"""
 WITH steps AS MATERIALIZED (
          SELECT originator_version AS version,
-                least(width_bucket(extract(epoch FROM recorded_at)::float8, extract(epoch FROM $4::timestamptz)::float8,
-                                   extract(epoch FROM $5::timestamptz)::float8 + 0.000001, $6), $6) AS part,
+                least(width_bucket(date_part('epoch', recorded_at), date_part('epoch', $4::timestamptz),
+                                   date_part('epoch', $5::timestamptz) + 0.000001, $6), $6) AS part,
                 CASE WHEN topic IN ({_ENTRIES}) THEN {_BALANCE_OF} END AS balance,
                 CASE WHEN topic IN ({_HELD}) THEN {_HELD_OF} END AS held
          FROM stored_events

@@ -13,7 +13,7 @@ from ledger.events.transactions import HoldCaptured, JournalEntryPosted, MoneyTr
 from ledger.store.connections import Reader
 
 MINUTES = 60
-MAX_EVENTS = 200_000  # of the log that one call counts
+MAX_EVENTS = 100_000  # of the log that one call counts
 
 _MINUTE = timedelta(minutes=1)
 _MOVING = ", ".join(f"'{TOPICS[cls]}'" for cls in (MoneyTransferred, JournalEntryPosted, HoldCaptured))

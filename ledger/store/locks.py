@@ -78,6 +78,18 @@ async def lock_rebuilds(connection: Connection, schema: str, *, wait_seconds: fl
     )
 
 
+async def is_rebuilding(reader: Reader) -> bool:
+    """Return whether a process holds the rebuild lock."""
+    return bool(
+        await reader.fetchval(
+            """SELECT EXISTS (SELECT FROM pg_locks
+                              WHERE locktype = 'advisory' AND granted AND classid = 0 AND objsubid = 1
+                                AND objid = 'rebuilds'::regclass
+                                AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+        )
+    )
+
+
 async def stop_appends(connection: Connection, schema: str) -> None:
     """Block appends until the database transaction ends: take the table lock they take first, then the append lock."""
     table = log_table(schema)

@@ -20,7 +20,7 @@ import structlog
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
 from ledger.store.catalog import Catalog, list_tables, load_catalog
-from ledger.store.connections import Connection
+from ledger.store.connections import Connection, Reader
 from ledger.store.locks import Lock
 from ledger.store.pool import connect
 from ledger.store.sql import quote_name
@@ -119,6 +119,13 @@ async def describe_serving_role(connection: Connection, schema: str) -> ServingR
     if owned:
         return ServingRole(role, (f"owns {', '.join(owned)}",))
     return ServingRole(role, tuple(f"may {row['privileges']} {row['table']}" for row in rows if row["privileges"]))
+
+
+async def owns_tables(reader: Reader) -> bool:
+    """Return whether the role of a connection may replace the read tables."""
+    return bool(
+        await reader.fetchval("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'rebuilds'::regclass")
+    )
 
 
 async def _has_other_privileges(owner: Connection, role: str) -> bool:

@@ -69,6 +69,22 @@ async def read_streams_at(reader: Reader, stream_ids: Collection[UUID], position
     return _sort([to_recorded(row) for row in rows])
 
 
+async def read_events_at(
+    reader: Reader, stream_ids: Collection[UUID], events: Iterable[type], position: int
+) -> dict[UUID, list[Recorded]]:
+    """Return the events of these classes up to a position, in order, by stream."""
+    rows = await reader.fetch(
+        f"""{SELECT_RECORDED} WHERE originator_id = ANY($1) AND notification_id <= $2
+            AND topic IN ({_list_topics(events)}) ORDER BY notification_id""",
+        stream_ids,
+        position,
+    )
+    found: dict[UUID, list[Recorded]] = {}
+    for row in rows:
+        found.setdefault(row[1], []).append(to_recorded(row))
+    return found
+
+
 async def read_present(connection: Connection) -> tuple[int, datetime]:
     """Return the last position of the log, and the time."""
     row = await connection.fetchrow(f"SELECT {LOG_END}, clock_timestamp()")

@@ -81,16 +81,16 @@ async def test_a_period_begins_with_the_balance_at_its_beginning(api: Api, accou
     entries = (await api.get(f"/v1/accounts/{accounts[0]['id']}/entries?order=asc")).body
     begin, end = entries[10]["created_at"], entries[20]["created_at"]
     just_after = (datetime.fromisoformat(begin) + timedelta(microseconds=1)).isoformat().replace("+00:00", "Z")
-    found = (await series(api, accounts[0], f"?from_time={just_after}&to_time={end}"))["points"]
+    found = (await series(api, accounts[0], f"?from={just_after}&to={end}"))["points"]
 
     assert just_after == found[0]["at"]
     assert [entry["balance_cents"] for entry in entries[10:21]] == [point["balance_cents"] for point in found]
 
 
 async def test_a_period_before_the_account_has_no_points(api: Api, accounts: tuple[Body, Body]) -> None:
-    assert [] == (await series(api, accounts[0], "?to_time=2020-01-01"))["points"]
+    assert [] == (await series(api, accounts[0], "?to=2020-01-01"))["points"]
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).date()
-    later = (await series(api, accounts[0], f"?from_time={tomorrow}"))["points"]
+    later = (await series(api, accounts[0], f"?from={tomorrow}"))["points"]
     assert [(await steps(api, accounts[0]))[-1][1]] == [point["balance_cents"] for point in later]
 
 
@@ -128,6 +128,6 @@ async def test_a_very_long_history_is_sampled(
     assert 10 == len(found["points"])
 
 
-@pytest.mark.parametrize("query", ["points=9", "points=1001", "points=x", "from_time=never", "at_version=3"])
+@pytest.mark.parametrize("query", ["points=9", "points=1001", "points=x", "from=never", "at_version=3"])
 async def test_what_cannot_be_is_refused(api: Api, accounts: tuple[Body, Body], query: str) -> None:
     assert 422 == (await api.get(f"/v1/accounts/{accounts[0]['id']}/balance-series?{query}")).status

@@ -157,9 +157,7 @@ async def test_a_customer_sees_nothing_of_the_time_of_another_owner(
         {"by": "effective", "from_version": 1},
         {"by": "effective", "before": 3},
         {"effective_at": MAY, "after": 3},
-        {"at_position": 3},
         {"by": "recorded", "effective_at": MAY},
-        {"by": "recorded", "at_time": MAY},
     ],
 )
 async def test_parameters_of_both_orders_are_not_mixed(

@@ -1,6 +1,7 @@
 """`GET /v1/ledger/status`: each number is computed from what is stored, and reading it costs little."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -148,7 +149,7 @@ async def test_the_followers_are_shown_with_their_lag(fresh: Api, connection: An
 
 
 async def test_concurrent_callers_share_a_read_and_later_ones_its_value() -> None:
-    reads = []
+    reads: list[int] = []
 
     async def read() -> int:
         await asyncio.sleep(0)
@@ -161,12 +162,22 @@ async def test_concurrent_callers_share_a_read_and_later_ones_its_value() -> Non
     assert 0 == await cached.get()
 
 
+async def test_what_was_kept_is_read_again_for_a_later_position(api: Api) -> None:
+    before = (await status(api))["position"]
+    await api.new_account(balance_cents=5)
+    now = (await api.get("/v1/ledger/trial-balance")).body["position"]
+
+    assert now > before
+    answer = await api.get(f"/v1/ledger/status?min_position={now}")
+    assert answer.body["position"] >= now
+
+
 async def test_an_error_is_not_kept() -> None:
-    outcomes = iter([ValueError("away"), 5])
+    outcomes: Iterator[int | Exception] = iter([ValueError("away"), 5])
 
     async def read() -> int:
         found = next(outcomes)
-        if isinstance(found, ValueError):
+        if isinstance(found, Exception):
             raise found
         return found
 

@@ -15,6 +15,7 @@ from ledger.identity.keyring import load_keyring
 from ledger.identity.tokens import Signer, TokenType, create_signer
 from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api, Response, new_id, transfer_body, user_body
+from tests.support.processes import until
 from web.routes import ROUTES, UNVERSIONED, VERSIONS
 from web.routes.route import Route
 
@@ -96,6 +97,14 @@ TABLE = {
     ("GET", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("DELETE", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
+    ("GET", "/audit/verify"): Row(ACCESS, AUDITORS_TOO),
+    ("POST", "/audit/verify"): Row(ACCESS, Statuses(202, 202, 403, 403)),
+    ("POST", "/audit/verify/cancel"): Row(ACCESS, Statuses(409, 409, 403, 403)),  # none runs
+    ("GET", "/projections"): Row(ACCESS, ADMINS),
+    ("GET", "/projections/{name}"): Row(ACCESS, ADMINS),
+    ("POST", "/projections/{name}/rebuild"): Row(ACCESS, Statuses(202, 403, 403, 403)),
+    ("POST", "/projections/{name}/rebuild/swap"): Row(ACCESS, Statuses(409, 403, 403, 403)),  # none was compared
+    ("POST", "/projections/{name}/rebuild/cancel"): Row(ACCESS, Statuses(409, 403, 403, 403)),
     ("GET", "/users"): Row(ACCESS, AUDITORS_TOO),
     ("POST", "/users"): Row(ACCESS, ADMINS_CREATE),
     ("GET", "/users/{id}"): Row(ACCESS, ALL, Statuses(200, 200, 404, 404)),
@@ -124,6 +133,7 @@ TABLE = {
     ("GET", "/assets/{code}"): Row(ACCESS, NOT_GUESTS),
     ("GET", "/events"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/ledger/trial-balance"): Row(ACCESS, AUDITORS_TOO),
+    ("GET", "/ledger/flows"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/ledger/status"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/periods"): Row(ACCESS, AUDITORS_TOO),
     ("GET", "/periods/proof"): Row(ACCESS, Statuses(404, 404, 403, 403)),
@@ -199,6 +209,9 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:  # n
     match route.path:
         case "/auth/sessions/{id}":
             return session_of(await login(api, user))
+        case "/audit/verify":  # one verification runs at a time
+            await until(lambda: has_verified(api))
+            return str(user["id"])
         case path if path.startswith(("/accounts/{id}", "/clients/{id}")):
             is_client = path.startswith("/clients")
             created = (await api.post("/v1/clients", CLIENT)).body if is_client else await api.new_account(user["id"])
@@ -218,6 +231,12 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:  # n
             return str((await api.transfer(source, destination, 1)).body["id"])
         case _:
             return str(user["id"])
+
+
+async def has_verified(api: Api) -> bool:
+    """Return whether no verification runs."""
+    last = (await api.get("/v1/audit/verify")).body["last"]
+    return last is None or last["state"] != "running"
 
 
 def session_of(tokens: dict[str, Any]) -> str:
@@ -268,7 +287,8 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
     }
     query = f"?user_id={resource}" if key(route) == ("GET", "/auth/sessions") and not own else ""
     code = "EUR" if route.path.startswith("/assets") else "validation_error"
-    for name, value in (("{id}", resource), ("{name}", "main.js"), ("{code}", code)):
+    named = "accounts" if route.path.startswith("/projections") else "main.js"
+    for name, value in (("{id}", resource), ("{name}", named), ("{code}", code)):
         path = path.replace(name, value)
     return Request(route.method, path + query, bodies.get(key(route)))
 

@@ -167,7 +167,7 @@ async def test_a_rotation_without_overlap_ends_the_secret_and_the_tokens_of_a_th
 
 def path_of(route: Route, resource: str) -> str:
     prefix = "" if route in UNVERSIONED else f"/{VERSIONS[0]}"
-    return prefix + route.path.replace("{id}", resource)
+    return prefix + route.path.replace("{id}", resource).replace("{name}", "accounts").replace("{code}", "EUR")
 
 
 @pytest.mark.parametrize("route", OTHERS, ids=lambda route: f"{route.method} {route.path}")

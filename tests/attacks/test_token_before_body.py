@@ -33,7 +33,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
 
 
 def path_of(route: Route, user_id: str) -> str:
-    return "/v1" + route.path.replace("{id}", user_id)
+    return "/v1" + route.path.replace("{id}", user_id).replace("{name}", "accounts")
 
 
 async def end_tokens(api: Api, settings: Settings) -> dict[str, str]:

@@ -34,7 +34,7 @@ function next() {
 
 async function read({ place, account, key, signal }) {
   const from = new Date(Date.now() - DAYS * 86_400_000).toISOString();
-  const { points } = await get(`/v1/accounts/${account.id}/balance-series`, { query: { from_time: from, points: POINTS }, signal });
+  const { points } = await get(`/v1/accounts/${account.id}/balance-series`, { query: { from, points: POINTS }, signal });
   if (known.size > 2000) known.clear();
   known.set(key, points.map((point) => [new Date(point.at).getTime(), point.balance_cents]));
   place.replaceChildren(draw(known.get(key)));

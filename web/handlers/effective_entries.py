@@ -29,12 +29,12 @@ PARAMETERS: tuple[Parameter[Any], ...] = (BY, EFFECTIVE_AT, *POINT_IN_TIME)
 def wants_effective_times(request: web.Request, by_version: Sequence[Parameter[Any]]) -> bool:
     """Return whether the caller asks for the entries by effective time. Raises `Refused` if it mixes both.
 
-    Only entries in the order of recording can be chosen `by_version`, and only the others by a point in time.
+    Only entries in the order of recording can be chosen `by_version`, and only the others by an effective time.
     """
     is_effective = BY.read(request) == "effective" or (
         EFFECTIVE_AT.name in request.query and BY.name not in request.query
     )
-    wrong = by_version if is_effective else PARAMETERS[1:]
+    wrong = by_version if is_effective else (EFFECTIVE_AT,)
     if given := [parameter.name for parameter in wrong if parameter.name in request.query]:
         message = "must not be given with by=effective" if is_effective else "must be given with by=effective"
         raise Refused(*(errors.invalid_parameter(name, message) for name in given))

@@ -15,6 +15,7 @@ from ledger.settings import Settings
 from ledger.store.activity import Activity
 from ledger.values.timestamps import rfc3339
 from web.http.json import answer, format_times
+from web.http.replica import MIN_POSITION
 from web.http.response import Reply
 
 STATUS: web.AppKey[Cached[dict[str, Any]]] = web.AppKey("STATUS", Cached)
@@ -25,7 +26,9 @@ STOPPED = "stopped"
 
 async def get_ledger_status(request: web.Request) -> Reply:
     """GET /ledger/status: the state of the worker's last reading, which is a second old, or older if it took long."""
-    return answer(await request.app[STATUS].get())
+    status, least = request.app[STATUS], MIN_POSITION.read(request) or 0
+    found = await status.get()
+    return answer(found if found["position"] >= least else await status.refresh())
 
 
 def keep_status(runtime: Runtime) -> Cached[dict[str, Any]]:

@@ -46,7 +46,8 @@ LAST_EVENT_ID = integer_parameter("Last-Event-ID", "The position of the last eve
 async def list_account_entries(request: web.Request) -> Reply | Stream:
     """GET /accounts/{id}/entries: entries with the balance after each, newest first unless `order=asc`.
 
-    `from_version`, `to_version`, `from_time` and `to_time` are inclusive bounds.
+    `from_version`, `to_version`, `from_time` and `to_time` are inclusive bounds. Entries after a
+    point in time are left out.
     """
     account_id, ascending = await read_path_account(request), ORDER.read(request) == "asc"
     if wants_effective_times(request, (FROM_VERSION, TO_VERSION, AFTER, BEFORE)):
@@ -60,6 +61,10 @@ async def list_account_entries(request: web.Request) -> Reply | Stream:
     )
     first, last = AFTER.read(request) or 0, BEFORE.read(request)
     last = MAX_POSITION if last is None else last
+    if (moment := read_point_in_time(request)) is not None:
+        source = reader(request)
+        position = await as_of.position_of(source, moment)
+        last = min(last, await event_reader.version_at(source, account_id, position) + 1)
     spans = await find_spans(request, account_id)
 
     async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:

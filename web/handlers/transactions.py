@@ -31,6 +31,7 @@ from web.handlers import batch, batch_stream, schedules
 from web.handlers.accounts import readable_owner
 from web.handlers.assets import read_currency
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES_OF_ADMIN
+from web.handlers.past_transactions import get_past_transaction, list_past_transactions
 from web.http.account_refs import account_parameter, all_with_account_ids, find_id, with_account_ids
 from web.http.dry_run import read_clock
 from web.http.idempotency import make_origin, read_idempotency_key
@@ -42,6 +43,7 @@ from web.http.params import (
     integer_parameter,
     read_path_id,
     read_period,
+    read_point_in_time,
     text_parameter,
     time_parameter,
 )
@@ -227,7 +229,7 @@ async def reverse_transaction(request: web.Request) -> Reply:
 
 
 async def list_transactions(request: web.Request) -> Reply | Stream:
-    """GET /transactions: all transactions, or a customer's own, newest first.
+    """GET /transactions: all transactions, or a customer's own, newest first, now or at a point in time.
 
     A page may have fewer items than `limit`, or none, although it has a `Link` to the next one.
     """
@@ -247,6 +249,8 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
         AUTHORIZED_FROM.read(request),
         AUTHORIZED_TO.read(request),
     )
+    if (moment := read_point_in_time(request)) is not None:
+        return await list_past_transactions(request, filters, moment)
 
     async def walk(source: Reader, before: int | None, limit: int) -> Chunk[int]:
         return Chunk(
@@ -259,7 +263,9 @@ async def list_transactions(request: web.Request) -> Reply | Stream:
 
 
 async def get_transaction(request: web.Request) -> Reply:
-    """GET /transactions/{id}."""
+    """GET /transactions/{id}, now or at a point in time."""
+    if (moment := read_point_in_time(request)) is not None:
+        return await get_past_transaction(request, read_path_id(request), moment)
     return answer_resource(request, *await find_transaction(request, read_path_id(request)))
 
 

@@ -5,6 +5,8 @@ from uuid import UUID
 from aiohttp import web
 
 from ledger import errors
+from ledger.audit import as_of, users_at
+from ledger.audit.as_of import PointInTime
 from ledger.commands.command import Credential
 from ledger.commands.users import CreateUser, DeleteUser, UpdateUser
 from ledger.errors import Refused
@@ -17,12 +19,20 @@ from ledger.runtime import Runtime
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.heads import read_heads
+from ledger.store.reader import MAX_POSITION
 from ledger.values.ids import new_id
 from ledger.values.names import MAX_USERNAME_LENGTH
 from web import requests
 from web.http.json import answer_empty, parse, read_json
-from web.http.pagination import Page, answer_list, read_span, walk_by_position
-from web.http.params import check_same_id, flag_parameter, read_path_id, read_period, text_parameter
+from web.http.pagination import Chunk, Page, answer_list, read_span, walk_by_position
+from web.http.params import (
+    check_same_id,
+    flag_parameter,
+    read_path_id,
+    read_period,
+    read_point_in_time,
+    text_parameter,
+)
 from web.http.preconditions import answer_resource, read_expected_versions
 from web.http.replica import reader
 from web.http.request import ACTOR, RUNTIME
@@ -34,10 +44,12 @@ ACTIVE = flag_parameter("active", "Only active, or only inactive users")
 
 
 async def list_users(request: web.Request) -> Reply | Stream:
-    """GET /users."""
+    """GET /users, now or at a point in time."""
     span, active = read_span(request, int), ACTIVE.read(request)
     filters = Filters(USERNAME.read(request), active)
     from_time, to_time = read_period(request)
+    if (moment := read_point_in_time(request)) is not None:
+        return await _list_past(request, filters, moment)
 
     async def query(source: Reader, before: int, limit: int) -> Page:
         return await users.page(
@@ -48,12 +60,30 @@ async def list_users(request: web.Request) -> Reply | Stream:
 
 
 async def get_user(request: web.Request) -> Reply:
-    """GET /users/{id}."""
+    """GET /users/{id}, now or at a point in time."""
     user_id = read_path_id(request)
     actor = request[ACTOR]
     if user_id != actor.user_id and not actor.has("admin", "auditor"):
         raise Refused(errors.user_not_found(user_id))
-    return await _answer_user(request, user_id)
+    if (moment := read_point_in_time(request)) is None:
+        return await _answer_user(request, user_id)
+    then = await users_at.find(reader(request), user_id, await as_of.position_of(reader(request), moment))
+    if then is None:
+        raise Refused(errors.user_not_found(user_id))
+    return answer_resource(request, *then)
+
+
+async def _list_past(request: web.Request, filters: Filters, moment: PointInTime) -> Reply | Stream:
+    """Answer with the users at a point in time; the filters apply to the state of then."""
+    position = await as_of.position_of(reader(request), moment)
+    from_time, to_time = read_period(request)
+
+    async def walk(source: Reader, place: int | None, limit: int) -> Chunk[int]:
+        before = min(MAX_POSITION if place is None else place, position + 1)
+        bounds = await event_reader.find_bounds(source, from_time, to_time, before)
+        return Chunk(*await users_at.page(source, filters, position, bounds, limit))
+
+    return await answer_list(request, read_span(request, int), walk)
 
 
 async def create_user(request: web.Request) -> Reply:

@@ -6,6 +6,7 @@ The service serves each entry at `/errors/{code}`, and `docs/reference/errors.md
 from http import HTTPStatus
 
 from web.http.catalogue_of_books import BOOKS
+from web.http.catalogue_of_operations import OPERATIONS
 from web.http.error_type import ErrorType
 from web.http.later_errors import LATER_CHANGES
 from web.http.login_errors import LOGIN_ERRORS
@@ -178,6 +179,7 @@ CATALOGUE = {
         "Read the transaction to see its status.",
     ),
     **LATER_CHANGES,
+    **OPERATIONS,
     "transaction_already_reversed": ErrorType(
         409,
         "conflict",

@@ -7,6 +7,8 @@ SCOPES = {
     "events:read": "Read the event log, and follow its feed",
     "ledger:read": "Read the trial balance and closed periods",
     "ledger:write": "Close and reopen periods",
+    "operations:read": "Read the states of projections and verifications",
+    "operations:write": "Rebuild projections, and verify the ledger",
     "metrics:read": "Read the metrics of the service",
     "transactions:read": "Read transactions and their receipts",
     "transactions:write": "Move, hold, capture and reverse money",

@@ -162,7 +162,7 @@ ROUTES = (
         Operation(
             "Get the balance of an account over time, as a step line of few points",
             response_model=BalanceSeries,
-            parameters=(*PERIOD, balance_series.POINTS, *POINT_IN_TIME),
+            parameters=(balance_series.FROM, balance_series.TO, balance_series.POINTS, *POINT_IN_TIME),
             refusals=ACCOUNT_MISSING,
             note="Each point is exact. Of a long period, the extremes stay.",
         ),

@@ -39,6 +39,7 @@ class Operation:
     - A conditional operation respects `If-Match`.
     - With `is_form`, the request's body is a form instead of JSON.
     - An operation that `issues_tokens` takes no dry run: its response would be a token that works.
+    - An operation that `starts_process` changes nothing in the books: it takes no dry run and no `Idempotency-Key`.
     - `note` is a sentence that follows the roles in the description.
     """
 
@@ -57,6 +58,7 @@ class Operation:
     note: str = ""
     is_form: bool = False
     issues_tokens: bool = False
+    starts_process: bool = False
 
     @property
     def is_tagged(self) -> bool:
@@ -92,7 +94,8 @@ class Route:
     @property
     def takes_dry_run(self) -> bool:
         """Whether a client may ask what the route would change."""
-        return self.method not in {"GET", "HEAD"} and not self.operation.issues_tokens
+        has_none = self.operation.issues_tokens or self.operation.starts_process
+        return self.method not in {"GET", "HEAD"} and not has_none
 
     @property
     def limit_headers(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from web.handlers import (
     transactions,
 )
 from web.http.pagination import PAGE
-from web.http.params import CURRENCY, PERIOD
+from web.http.params import CURRENCY, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, BATCH_PAYER, NO_SEAL, PAYER, READER, TAGGED, Operation, Refusing, Route
 
 HELD_ACCOUNTS: tuple[Refusing, ...] = (errors.account_closed, errors.account_frozen, errors.account_limit_exceeded)
@@ -54,6 +54,7 @@ ROUTES = (
                 *PERIOD,
                 transactions.AUTHORIZED_FROM,
                 transactions.AUTHORIZED_TO,
+                *POINT_IN_TIME,
             ),
         ),
         scope="transactions:read",
@@ -167,8 +168,9 @@ ROUTES = (
         transactions.get_transaction,
         READER,
         Operation(
-            "Get a transaction",
+            "Get a transaction, now or at a point in time",
             response_model=responses.Transaction,
+            parameters=POINT_IN_TIME,
             refusals=(errors.transaction_not_found,),
             response_headers=TAGGED,
         ),

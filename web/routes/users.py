@@ -4,7 +4,7 @@ from ledger import errors
 from web import requests, responses
 from web.handlers import own_password, users
 from web.http.pagination import PAGE
-from web.http.params import PERIOD
+from web.http.params import PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, ANYONE, AUDITOR, CREATED, TAGGED, Operation, Route
 
 ROUTES = (
@@ -16,7 +16,7 @@ ROUTES = (
         Operation(
             "List users, newest first",
             response_model=list[responses.User],
-            parameters=(*PAGE, users.USERNAME, users.ACTIVE, *PERIOD),
+            parameters=(*PAGE, users.USERNAME, users.ACTIVE, *PERIOD, *POINT_IN_TIME),
         ),
         scope="users:read",
     ),
@@ -42,7 +42,11 @@ ROUTES = (
         users.get_user,
         ANYONE,
         Operation(
-            "Get a user", response_model=responses.User, refusals=(errors.user_not_found,), response_headers=TAGGED
+            "Get a user, now or at a point in time",
+            response_model=responses.User,
+            parameters=POINT_IN_TIME,
+            refusals=(errors.user_not_found,),
+            response_headers=TAGGED,
         ),
         scope="users:read",
     ),

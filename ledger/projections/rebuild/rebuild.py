@@ -67,15 +67,25 @@ def select_projections(names: Sequence[str]) -> tuple[Projection, ...]:
 
 
 async def rebuild(
-    settings: Settings, names: Sequence[str], *, dry_run: bool, keep_old: bool, chunk: int, report: Report
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    dry_run: bool,
+    keep_old: bool,
+    chunk: int,
+    report: Report,
+    leaves_shadows: bool = False,
 ) -> Outcome:
-    """Rebuild projections, or with `dry_run` only compare them. Raises `RebuildError`; nothing has changed then."""
+    """Rebuild projections, or with `dry_run` only compare them. Raises `RebuildError`; nothing has changed then.
+
+    With `leaves_shadows`, a rebuild that has only compared can be resumed, as one that was interrupted.
+    """
     async with _open_rebuild(settings, names, chunk, report) as work:
         if keep_old and work.tables.are_shards:
             raise RebuildError(NOTHING_KEPT)
         await work.start()
         outcome = await _report_failure(work, work.run(swap=not dry_run, keep=keep_old, compare=True))
-        if dry_run:
+        if dry_run and not leaves_shadows:
             await work.discard()
         return outcome
 

@@ -12,7 +12,7 @@ from ledger.followers.follower import FOLLOWERS, FollowerStatus
 from ledger.projections import INLINE, Projection
 from ledger.settings import Settings
 from ledger.store.citus import without_shard
-from ledger.store.connections import Connection
+from ledger.store.connections import Connection, Reader
 from ledger.store.pool import connect
 from ledger.store.reader import log_end
 from ledger.store.sql import lag_seconds
@@ -42,7 +42,7 @@ class Status(NamedTuple):
 async def status(settings: Settings) -> list[Status]:
     """Return the status of each projection and follower."""
     async with _open_connection(settings) as connection:
-        return await _read_statuses(connection, settings.ledger_schema)
+        return await read_statuses(connection, settings.ledger_schema)
 
 
 async def resume(settings: Settings, name: str) -> int | None:
@@ -62,7 +62,8 @@ async def _open_connection(settings: Settings) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-async def _read_statuses(connection: Connection, schema: str) -> list[Status]:
+async def read_statuses(connection: Reader, schema: str) -> list[Status]:
+    """Return the status of each projection and follower of the ledger in a schema."""
     followers = await follower.status(connection)
     end = await log_end(connection)
     before = await connection.fetchval("SELECT position_at(clock_timestamp() - interval '1 minute')")

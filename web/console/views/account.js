@@ -64,7 +64,7 @@ function figures(account) {
 function curve(context, account, ours) {
   const place = h("div", {});
   const draw = (from, to) => {
-    const range = from === undefined ? {} : { from_time: new Date(from).toISOString(), to_time: new Date(to).toISOString() };
+    const range = from === undefined ? {} : { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
     fill(place, context.panel(`/v1/accounts/${account.id}/balance-series`, { query: { points: POINTS, ...range }, at: true, live: from === undefined && ours }, ({ points }) => {
       if (points.length === 0) return state("empty", "No entries yet");
       const end = to ?? (context.at?.time ? new Date(context.at.time).getTime() : Date.now());
@@ -131,7 +131,7 @@ function entryColumns(currency) {
 }
 
 function holds(context, account) {
-  const source = context.source("/v1/transactions", { query: { account_id: account.id, kind: "hold" }, at: "limit" });
+  const source = context.source("/v1/transactions", { query: { account_id: account.id, kind: "hold" }, at: true });
   return table({ label: "Holds", source, signal: context.signal, empty: "No holds", onOpen: (hold) => context.navigate(`/transactions/${hold.id}`), columns: [
     { title: "Placed", width: "clamp(5rem, 18vw, 10rem)", cell: (hold) => when(hold.created_at, { short: true }) },
     { title: "Status", width: "6.5rem", cell: (hold) => statusBadge(hold.status) },

@@ -50,7 +50,7 @@ function ownAccounts(context) {
 
 function newest(context) {
   let known = new Set();
-  return card("Newest transactions", context.panel("/v1/transactions", { query: { limit: NEWEST }, at: "limit", live: true, lines: 8 }, (transactions, { isFirst }) => {
+  return card("Newest transactions", context.panel("/v1/transactions", { query: { limit: NEWEST }, at: true, live: true, lines: 8 }, (transactions, { isFirst }) => {
     const isNew = (each) => !isFirst && !known.has(each.id);
     const table = transactionsTable(transactions, { classOf: (each) => (isNew(each) ? "arrives" : "") });
     known = new Set(transactions.map((each) => each.id));
