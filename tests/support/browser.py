@@ -74,6 +74,12 @@ class Page:
         shot = await self._call("Page.captureScreenshot", format="png")
         return base64.b64decode(shot["data"])
 
+    async def thread_seconds(self) -> float:
+        """Return for how long the page's main thread has run: what it waits for on a busy machine does not count."""
+        await self._call("Performance.enable", timeDomain="threadTicks")
+        answer = await self._call("Performance.getMetrics")
+        return float({each["name"]: each["value"] for each in answer["metrics"]}["TaskDuration"])
+
     async def look(self, *, scheme: str, width: int, height: int = 900) -> None:
         """Show the page on a screen of this size, in the light or the dark colour scheme."""
         media = [{"name": "prefers-color-scheme", "value": scheme}]

@@ -46,10 +46,9 @@ export function fromKey(text) {
   return /^\d+$/.test(text) ? { position: Number(text) } : { time: text };
 }
 
-/** Return the query parameters with which the API reads at a point in time, or up to it (`limit: true`). */
-export function atQuery(some, { limit = false } = {}) {
+/** Return the query parameters with which the API reads at a point in time. */
+export function atQuery(some) {
   if (!some) return {};
-  if (limit) return { to_time: some.time };
   return some.position === undefined ? { at_time: some.time } : { at_position: some.position };
 }
 

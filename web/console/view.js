@@ -38,9 +38,9 @@ export function contextOf({ params, query, at, signal }) {
     },
     panel: (path, options, draw) => panel(context, path, timed(path, options), options, draw),
   };
-  const timed = (path, { query: given = {}, at: how = false }) => {
-    const all = how ? { ...given, ...atQuery(at, { limit: how === "limit" }) } : given;
-    if (how === true && at) asked.set(api.url(path, given), { path, query: given });
+  const timed = (path, { query: given = {}, at: isTimed = false }) => {
+    const all = isTimed ? { ...given, ...atQuery(at) } : given;
+    if (isTimed && at) asked.set(api.url(path, given), { path, query: given });
     return { query: all, signal };
   };
   return context;
