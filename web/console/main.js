@@ -81,6 +81,7 @@ function askToSignIn() {
 
 /** Show the view of the address. `keeps` leaves the view before in its place until the new one is ready. */
 async function show({ keeps = false } = {}) {
+  if (document.body.classList.contains("signed-out")) return;
   showing?.abort();
   const mine = new AbortController();
   showing = mine;

@@ -35,7 +35,7 @@ function go(address, replace) {
 
 /** Return the current view's row, its parameters and its query; the row is undefined if no view has this path. */
 export function current() {
-  const path = decodeURI(location.pathname).slice(BASE.length).replace(/\/$/, "") || "/";
+  const path = location.pathname.slice(BASE.length).replace(/\/$/, "") || "/";
   const query = new URLSearchParams(location.search);
   query.delete("at");
   for (const view of VIEWS) {
@@ -51,10 +51,18 @@ function match(pattern, path) {
   if (wanted.length !== given.length) return null;
   const params = {};
   for (const [index, part] of wanted.entries()) {
-    if (part.startsWith(":")) params[part.slice(1)] = decodeURIComponent(given[index]);
+    if (part.startsWith(":")) params[part.slice(1)] = decoded(given[index]);
     else if (part !== given[index]) return null;
   }
   return params;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 /** Show views with `render`, now and whenever the address changes. */
