@@ -12,6 +12,7 @@ import asyncpg
 import hypothesis
 import pytest
 import structlog
+from aiohttp import DummyCookieJar
 from aiohttp.test_utils import TestClient
 from argon2 import PasswordHasher
 
@@ -262,7 +263,8 @@ async def serve(
     del settings, patient
 
     async def start(settings: Settings, *, logs_in: bool = True, **options: Any) -> Api:
-        api = await begin(await aiohttp_client(ApiServer(settings, **options)))
+        client = await aiohttp_client(ApiServer(settings, **options), cookie_jar=DummyCookieJar())
+        api = await begin(client)
         return await api.logged_in("admin", ADMIN_PASSWORD) if logs_in else api
 
     return start

@@ -56,7 +56,7 @@ from web.http.submit import TURNS
 from web.metrics import Metrics, RouteMetrics
 from web.openapi import document, query_parameters, waits
 from web.reference import examples
-from web.routes import ROUTES, UNVERSIONED, VERSIONS
+from web.routes import CONSOLE, ROUTES, UNVERSIONED, VERSIONS
 from web.routes.route import Route
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def create_app(
     app[OPENAPI], app[EXAMPLES] = document(), examples()
     app[METRICS], app[DRAINING] = metrics, asyncio.Event()
     app.middlewares.append(_observe(app, counted, settings.ledger_database_patience_seconds))
-    for prefix, routes in (("", UNVERSIONED), *((f"/{version}", ROUTES) for version in VERSIONS)):
+    for prefix, routes in (("", UNVERSIONED), ("", CONSOLE), *((f"/{version}", ROUTES) for version in VERSIONS)):
         for route in routes:
             path, access = prefix + _exclude_words(route.path, routes), replace(route.access, scope=route.scope)
             behind = guard(access, _check_parameters(route))
@@ -134,7 +134,7 @@ def _exclude_words(path: str, routes: Iterable[Route]) -> str:
 
 def make_metrics(file: int | None = None, slot: int = 0) -> Metrics:
     """Return the application's metrics, in its own memory or in a slot of a shared file."""
-    routes = (*UNVERSIONED, *ROUTES)
+    routes = (*UNVERSIONED, *CONSOLE, *ROUTES)
     return Metrics([(method, route.path) for route in routes for method in route.methods], file, slot)
 
 

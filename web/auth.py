@@ -23,6 +23,7 @@ from ledger.identity.tokens import InvalidTokenError, TokenType, Verified
 from ledger.projections.sessions import is_recent
 from ledger.projections.tokens import NEVER, revoked_below
 from ledger.runtime import Runtime
+from web.http.cookies import read_access_cookie
 from web.http.negotiation import accept_of, choose_media
 from web.http.ratelimit import LIMITS, limit_headers
 from web.http.request import ACTOR, RUNTIME, Actor
@@ -199,6 +200,17 @@ async def check_again(request: web.Request) -> None:
         await _check_validity(runtime, verified)
 
 
+async def check_session(request: web.Request, token: str) -> Verified:
+    """Return the content of an access token that is still valid. Raises `Refused`."""
+    runtime = request.app[RUNTIME]
+    try:
+        verified = runtime.signer.verify(token, TokenType.ACCESS)
+    except InvalidTokenError:
+        raise Refused(errors.wrong_credentials()) from None
+    await _check_validity(runtime, verified)
+    return verified
+
+
 def _with_refresh_token(handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> Reply | Stream:
         verified = _verify_bearer(request.app[RUNTIME], request, TokenType.REFRESH)
@@ -239,6 +251,8 @@ def _make_actor(verified: Verified, enforced: bool) -> Actor:
 def _verify_bearer(runtime: Runtime, request: web.Request, kind: TokenType) -> Verified:
     """Return the verified token of the request. Raises `Refused`, without saying what is wrong with the token."""
     presented = _bearer_of(request)
+    if not presented and hdrs.AUTHORIZATION not in request.headers:
+        presented = read_access_cookie(request)
     try:
         return runtime.signer.verify(presented, kind)
     except InvalidTokenError:

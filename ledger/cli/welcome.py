@@ -57,7 +57,7 @@ def welcome(listener: socket.socket, admin: Admin) -> None:
 
 
 def _introduction(url: str, admin: Admin, *, shows_password: bool) -> str:
-    lines = [f"Read and try the API at [bold]{url}/docs[/]"]
+    lines = [f"Look at the books at [bold]{url}/console[/]", f"Read and try the API at [bold]{url}/docs[/]"]
     name, file = f"[bold]{escape(admin.username)}[/]", escape(str(admin.password_file))
     if admin.new_password and shows_password:
         lines += [

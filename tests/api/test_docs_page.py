@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from yarl import URL
 
 from ledger.settings import Settings
+from tests.support.axe import axe, findings
 from tests.support.browser import Page, browser
 from tests.support.conformity import codes_of
 from tests.support.controls import ADMIN_PASSWORD, Api, Clock
@@ -21,8 +20,6 @@ from web.routes import ROUTES, UNVERSIONED
 
 Serve = Callable[[Settings], Awaitable[Api]]
 EVERY = (*UNVERSIONED, *ROUTES)
-# Rules of axe-core that need a painted page; `test_docs_colours.py` computes the contrast without a browser.
-PAINTED = ("color-contrast", "scrollable-region-focusable", "target-size")
 BROWSERS = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 
 
@@ -172,22 +169,6 @@ async def test_the_page_is_accessible(api: Api, tmp_path: Path, scheme: str, wid
     assert (not page.has_layout) or wider == "false"
 
 
-def axe() -> str:
-    wheel = find_spec("axe_playwright_python")
-    assert wheel is not None
-    assert wheel.origin is not None
-    return (Path(wheel.origin).parent / "axe.min.js").read_text().rstrip().removesuffix(";")
-
-
-async def findings(page: Page) -> list[Any]:
-    """Return the violations that axe-core finds on the page, of any impact."""
-    rules = {rule: {"enabled": page.has_layout} for rule in PAINTED}
-    options = json.dumps({"rules": rules, "resultTypes": ["violations"]})
-    await page.run(f"axe.run(document, {options}).then((found) => {{ window.found = found; }}) && true")
-    summary = "(each) => [each.impact, each.id, each.nodes.length, each.nodes[0].html]"
-    return list(json.loads(await page.run(f"window.found && JSON.stringify(window.found.violations.map({summary}))")))
-
-
 async def test_schemas_of_every_shape_are_shown(
     serve: Serve, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,11 +246,11 @@ def test_every_file_of_the_page_is_served() -> None:
 
 
 @pytest.mark.parametrize("accept", [BROWSERS, "text/html", "text/html;q=0.9, application/json;q=0.5", "TEXT/*"])
-async def test_a_browser_at_the_root_is_redirected_to_the_page(api: Api, accept: str) -> None:
+async def test_a_browser_at_the_root_is_redirected_to_the_console(api: Api, accept: str) -> None:
     answer = await api.nobody.get("/", headers={"Accept": accept}, allow_redirects=False)
 
     assert (303, "") == (answer.status, answer.body)
-    assert ("/docs", "Accept") == (answer.headers["Location"], answer.headers["Vary"])
+    assert ("/console", "Accept") == (answer.headers["Location"], answer.headers["Vary"])
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/html", "text/html;q=0", ""])

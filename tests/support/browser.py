@@ -1,6 +1,7 @@
 """A headless browser, driven over the DevTools protocol: Chromium if installed, else Lightpanda from its wheel."""
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ CHROMIUM_OPTIONS = (
     "--no-first-run",
     "--remote-debugging-port=0",
 )
+KEY_CODES = {"Enter": 13, "Tab": 9, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 ADDRESS = re.compile(rb"(?:listening on ws://|address=)(127\.0\.0\.1:\d+)")
 
 
@@ -54,6 +56,29 @@ class Page:
         for domain in ("Page", "Runtime", "Network", "Log"):
             await self._call(f"{domain}.enable")
         await self._call("Page.navigate", url=url)
+
+    async def navigate(self, url: str) -> None:
+        """Start loading another page in the place of this one."""
+        await self._call("Page.navigate", url=url)
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, each by its name in the DOM, such as `a`, `Enter` or `ArrowDown`."""
+        for key in keys:
+            text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
+            code = {"windowsVirtualKeyCode": KEY_CODES[key]} if key in KEY_CODES else {}
+            await self._call("Input.dispatchKeyEvent", type="keyDown", key=key, **text, **code)
+            await self._call("Input.dispatchKeyEvent", type="keyUp", key=key, **code)
+
+    async def screenshot(self) -> bytes:
+        """Return what the page looks like, as a PNG."""
+        shot = await self._call("Page.captureScreenshot", format="png")
+        return base64.b64decode(shot["data"])
+
+    async def thread_seconds(self) -> float:
+        """Return for how long the page's main thread has run: what it waits for on a busy machine does not count."""
+        await self._call("Performance.enable", timeDomain="threadTicks")
+        answer = await self._call("Performance.getMetrics")
+        return float({each["name"]: each["value"] for each in answer["metrics"]}["TaskDuration"])
 
     async def look(self, *, scheme: str, width: int, height: int = 900) -> None:
         """Show the page on a screen of this size, in the light or the dark colour scheme."""

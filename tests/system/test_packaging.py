@@ -28,6 +28,7 @@ from ledger.settings import VARIABLES, Settings
 from ledger.store import migrate
 from tests.support.controls import Api
 from tests.support.processes import ROOT, environment, processes, until
+from web.handlers.console import FOLDER as CONSOLE
 from web.handlers.docs import FOLDER
 from web.openapi import path_of
 from web.routes import ROUTES, UNVERSIONED
@@ -56,7 +57,7 @@ def test_the_wheel_has_every_module_every_migration_the_page_and_the_licence(whe
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for name in ("ledger", "web") for path in (ROOT / name).rglob("*.py")}
     schema = {f"ledger/schema/{path.relative_to(ROOT / 'migrations')}" for path in (ROOT / "migrations").rglob("*.py")}
-    page = {str(path.relative_to(ROOT)) for path in FOLDER.iterdir()}
+    page = {str(path.relative_to(ROOT)) for path in (*FOLDER.iterdir(), *CONSOLE.rglob("*.*"))}
     fonts = {str(path.relative_to(ROOT)) for path in FONTS.iterdir()}
     assert set() == (modules | schema | page | fonts) - names
     assert [name for name in names if name.startswith(f"ledger/schema/versions/{migrate.latest_migration()}_")]

@@ -12,7 +12,7 @@ from ledger.events.users import ROLES
 from ledger.identity.client_secrets import PREFIX, create_secret
 from tests.support.processes import ROOT
 from web.auth import PUBLIC
-from web.routes import ROUTES, UNVERSIONED
+from web.routes import CONSOLE, ROUTES, UNVERSIONED
 
 PAGE = ROOT / "docs" / "explanation" / "security.md"
 TEXT = PAGE.read_text()
@@ -122,7 +122,7 @@ def test_the_inventory_has_every_module_that_opens_connections() -> None:
 
 
 def test_the_page_names_every_route_that_needs_no_access_token() -> None:
-    routes = [route for route in (*UNVERSIONED, *ROUTES) if route.access == PUBLIC or route.access.by_secret]
+    routes = [route for route in (*UNVERSIONED, *CONSOLE, *ROUTES) if route.access == PUBLIC or route.access.by_secret]
     named = set(re.findall(r"`([A-Z]+ /[^`]*)`", section("Ways in")))
     assert set() == {f"{route.method} {route.path}" for route in routes} - named
 

@@ -20,7 +20,7 @@ def answer_resource(
 ) -> Reply:
     """Answer with a resource, or with 304 if the client has this version."""
     etag = f'"{tag}"'
-    if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and _is_known(request, etag):
+    if request.method in {hdrs.METH_GET, hdrs.METH_HEAD} and is_known(request, etag):
         reply = Reply(status=304)
     else:
         reply = answer(body, position=position)
@@ -40,7 +40,7 @@ def read_expected_versions(request: web.Request) -> frozenset[int] | None:
     return frozenset(int(version[1]) for version in versions if version)
 
 
-def _is_known(request: web.Request, etag: str) -> bool:
+def is_known(request: web.Request, etag: str) -> bool:
     """Return whether `If-None-Match` names this tag, weak or strong (section 13.1.2)."""
     given = _join_header(request, hdrs.IF_NONE_MATCH)
     if given is None:

@@ -9,6 +9,7 @@ from web.routes import (
     audit,
     auth,
     clients,
+    console,
     ledger,
     log,
     monitors,
@@ -44,3 +45,4 @@ ROUTES: tuple[Route, ...] = (
     *transactions.ROUTES,
 )
 UNVERSIONED: tuple[Route, ...] = service.UNVERSIONED
+CONSOLE: tuple[Route, ...] = console.ROUTES

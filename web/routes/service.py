@@ -55,7 +55,7 @@ UNVERSIONED = (
         "GET",
         "/",
         service.get_greeting,
-        replace(ANYONE, browsers_to="/docs", owned=True),
+        replace(ANYONE, browsers_to="/console", owned=True),
         Operation("Return a greeting to an authenticated caller", response_model=responses.Greeting),
         scope=ANY_SCOPE,
     ),

@@ -95,6 +95,7 @@ async def test_a_second_start_uses_the_same_data_and_secrets_and_shows_none(
     url = await third.url()
     said = await until(lambda: messages(third)[1:] and messages(third))
     assert [
+        f"Look at the books at {url}/console",
         f"Read and try the API at {url}/docs",
         f"The first admin is admin; the password is in {data_dir / 'admin-password'}",
     ] == said

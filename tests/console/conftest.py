@@ -1,0 +1,19 @@
+"""The console in a browser. A console error, a request to another host or a violation of the policy fails the test."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import browser
+from tests.support.console import Console
+from tests.support.controls import Api
+
+
+@pytest.fixture
+async def console(api: Api, tmp_path: Path) -> AsyncIterator[Console]:
+    """Yield the console, before anybody has signed in."""
+    async with browser(tmp_path / "browser") as page:
+        opened = Console(page, api)
+        yield opened
+        await opened.close()

@@ -1,0 +1,97 @@
+"""The console in a browser, as a person uses it. What a page must never do is collected, for the test's end."""
+
+import asyncio
+import json
+from typing import Any
+
+from yarl import URL
+
+from tests.support.browser import Page
+from tests.support.controls import ADMIN_PASSWORD, Api
+
+PATIENCE_SECONDS = 60  # for what should take a second: a busy machine must not fail a test
+RESOURCE_FAILED = "Failed to load resource"
+
+
+class Console:
+    """A page of the console of a running service. `open` is the first call."""
+
+    def __init__(self, page: Page, api: Api) -> None:
+        self.page = page
+        self.api = api
+        self._expected: set[int] = set()
+        self._is_open = False
+
+    async def open(self, path: str = "", username: str = "admin", password: str = ADMIN_PASSWORD) -> None:
+        """Go to a view; the first time, sign in on the way."""
+        url = str(self.api.client.make_url("/console")) + path
+        if self._is_open:
+            await self.page.navigate(url)
+            await self.until(f"location.href.startsWith({json.dumps(url)}) && document.querySelector('main .view')")
+            return
+        self._is_open = True
+        await self.page.open(url)
+        await self.page.look(scheme="light", width=1360)
+        await self.sign_in(username, password)
+
+    async def sign_in(self, username: str, password: str) -> None:
+        """Fill in the form for signing in, and wait for a view."""
+        await self.fill(".sign-in [autocomplete=username]", username)
+        await self.fill(".sign-in [autocomplete=current-password]", password)
+        await self.click(".sign-in button")
+        await self.until("!document.body.classList.contains('signed-out') && document.querySelector('main .view')")
+
+    async def until(self, condition: str) -> None:
+        """Wait until a condition in JavaScript holds. Otherwise fail with what the page shows."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self.page.run(f"Boolean({condition})")
+        except TimeoutError:
+            shown = await self.page.run("location.href + '\\n' + document.body.innerText")
+            raise AssertionError(f"{condition} does not hold\n{shown}\n{self.page.complaints}") from None
+
+    async def run(self, expression: str) -> Any:
+        """Return the value of an expression, whatever it is."""
+        return json.loads(await self.page.run(f"JSON.stringify([{expression}])"))[0]
+
+    async def click(self, selector: str) -> None:
+        """Click an element as soon as it exists."""
+        await self.until(f"document.querySelector({json.dumps(selector)})")
+        await self.page.run(f"document.querySelector({json.dumps(selector)}).click() || true")
+
+    async def fill(self, selector: str, text: str) -> None:
+        """Type a text into a field as soon as it exists, in the place of what it has."""
+        await self.until(f"document.querySelector({json.dumps(selector)})")
+        await self.page.run(
+            f"((field) => {{ field.focus(); field.value = {json.dumps(text)}; "
+            "field.dispatchEvent(new Event('input', { bubbles: true })); "
+            "field.dispatchEvent(new Event('change', { bubbles: true })); return true; })"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
+
+    async def texts(self, selector: str) -> list[str]:
+        """Return the texts of all elements that a selector finds now."""
+        found = f"[...document.querySelectorAll({json.dumps(selector)})].map((each) => each.innerText.trim())"
+        return list(await self.run(found))
+
+    async def sees(self, text: str) -> None:
+        """Wait until the view shows a text."""
+        await self.until(f"document.querySelector('main').innerText.includes({json.dumps(text)})")
+
+    def expect(self, *statuses: int) -> None:
+        """Allow the browser to report that requests were refused with these statuses."""
+        self._expected.update(statuses)
+
+    async def close(self) -> None:
+        """Fail if the page has reported an error or a violation of its policy, or has asked another host."""
+        await asyncio.sleep(0.05)
+        await self.page.run("true")  # takes in what the browser has reported since
+        allowed = tuple(f"status of {status}" for status in self._expected)
+        complaints = [
+            complaint
+            for complaint in self.page.complaints
+            if RESOURCE_FAILED not in complaint or not any(each in complaint for each in allowed)
+        ]
+        assert not complaints, complaints
+        elsewhere = {URL(each).origin() for each in self.page.requested} - {self.api.client.make_url("/").origin()}
+        assert not elsewhere, elsewhere

@@ -1,0 +1,88 @@
+// The log as it grows: each new event within a fraction of a second. Callers without a right to the log get ticks.
+
+import { send } from "./api.js";
+
+const TICK_MILLISECONDS = 5000;
+const RETRY_MILLISECONDS = 1000;
+
+const listeners = new Set();
+let running = null; // the AbortController of the open feed
+let last = 0; // the position of the last event
+
+/** Call a listener with each new event, or with null at each tick; return a function that ends this. */
+export function onEvent(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Follow the log after a position. Without `isAllowed`, tick instead. A hidden page does not follow. */
+export function follow(position, isAllowed) {
+  stop();
+  last = position;
+  running = new AbortController();
+  const { signal } = running;
+  void (isAllowed ? stream(signal) : tick(signal));
+}
+
+/** Stop following. */
+export function stop() {
+  running?.abort();
+  running = null;
+}
+
+async function stream(signal) {
+  while (!signal.aborted) {
+    await visible();
+    const one = new AbortController();
+    const end = () => { if (document.hidden || signal.aborted) one.abort(); };
+    document.addEventListener("visibilitychange", end);
+    signal.addEventListener("abort", end);
+    try {
+      const response = await send("GET", `/v1/events?after=${last}`, { headers: { Accept: "text/event-stream" }, signal: one.signal });
+      await read(response.body.pipeThrough(new TextDecoderStream()).getReader());
+    } catch (error) {
+      if (error.status === 401 || error.status === 403) return;
+    } finally {
+      document.removeEventListener("visibilitychange", end);
+      signal.removeEventListener("abort", end);
+    }
+    await pause(RETRY_MILLISECONDS);
+  }
+}
+
+async function read(reader) {
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const messages = (rest + value).split("\n\n");
+    rest = messages.pop();
+    for (const message of messages) take(message);
+  }
+}
+
+function take(message) {
+  const data = message.split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
+  if (!data) return;
+  const event = JSON.parse(data);
+  last = event.position;
+  for (const listener of [...listeners]) listener(event);
+}
+
+async function tick(signal) {
+  for (;;) {
+    await pause(TICK_MILLISECONDS);
+    await visible();
+    if (signal.aborted) return;
+    for (const listener of [...listeners]) listener(null);
+  }
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+}
+
+function visible() {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) => { document.addEventListener("visibilitychange", resolve, { once: true }); });
+}

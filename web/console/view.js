@@ -1,0 +1,97 @@
+// What a view gets to show itself: where it is, when it is, and panels that fill themselves and stay fresh.
+
+import * as api from "./api.js";
+import { fill, h, loading, problemState } from "./dom.js";
+import { onEvent } from "./feed.js";
+import { link, navigate } from "./router.js";
+import { can, who } from "./session.js";
+import { atQuery, neighbours } from "./time.js";
+
+const LIVE_MILLISECONDS = 300; // at least, between two refreshes of a panel
+
+/** Return the context of a view. It ends with the signal: requests are cancelled, and listeners are removed. */
+export function contextOf({ params, query, at, signal }) {
+  const asked = new Map(); // requests that depend on the point in time, to prefetch its neighbours
+  const context = {
+    params,
+    query,
+    at,
+    isNow: at === null,
+    me: who(),
+    can,
+    signal,
+    link,
+    navigate,
+    asked,
+    /** Call a function when the view is left. */
+    onLeave: (leave) => signal.addEventListener("abort", leave, { once: true }),
+    /** Call a function with each new event of the log, or with null every few seconds, while the view shows now. */
+    onEvent: (listener) => { if (at === null) context.onLeave(onEvent(listener)); },
+    /** Return a body. With `at`, it is that of the point in time. */
+    get: (path, options = {}) => api.get(path, timed(path, options)),
+    /** Return a page of a list: its items, and the address of the next page. */
+    page: (path, options = {}) => api.page(path, timed(path, options)),
+    /** Return the source of a table from a list of the API. */
+    source: (path, options = {}) => {
+      const { query: given } = timed(path, { ...options, query: { limit: 400, ...options.query } });
+      return { first: api.url(path, given), load: (address, by) => api.page(address, { signal: by ?? signal }) };
+    },
+    panel: (path, options, draw) => panel(context, path, timed(path, options), options, draw),
+  };
+  const timed = (path, { query: given = {}, at: isTimed = false }) => {
+    const all = isTimed ? { ...given, ...atQuery(at) } : given;
+    if (isTimed && at) asked.set(api.url(path, given), { path, query: given });
+    return { query: all, signal };
+  };
+  return context;
+}
+
+/**
+ * Return an element that shows a body of the API: what is known of it at once, then what is true, then, if it is
+ * `live`, what new events make of it. `draw` returns its content, and must not fail for any body.
+ */
+function panel(context, path, request, { live = false, lines = 3 }, draw) {
+  const region = h("div", { class: "panel" });
+  let shown = null; // as text
+  const show = (body) => {
+    const text = JSON.stringify(body);
+    if (text === shown) return;
+    const isFirst = shown === null;
+    shown = text;
+    fill(region, draw(body, { isFirst }));
+  };
+  const refresh = async () => {
+    try {
+      show(await api.get(path, request));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof api.Problem)) throw error;
+      if (shown === null || error.status) { shown = null; fill(region, problemState(error, refresh)); }
+    }
+  };
+  const before = api.known(path, request.query);
+  if (before === undefined) region.append(loading(lines));
+  else show(before);
+  region.ready = refresh();
+  if (live) followWith(context, live, refresh);
+  return region;
+}
+
+function followWith(context, live, refresh) {
+  let timer = 0;
+  context.onEvent((event) => {
+    if (timer || (event && typeof live === "function" && !live(event))) return;
+    timer = setTimeout(async () => { await refresh(); timer = 0; }, LIVE_MILLISECONDS);
+  });
+  context.onLeave(() => clearTimeout(timer));
+}
+
+/** Read what a view would ask for one step before and after, so that it can show that at once. */
+export async function prefetch(context) {
+  for (const point of await neighbours()) {
+    for (const { path, query } of context.asked.values()) {
+      const all = { ...query, ...atQuery(point) };
+      if (api.known(path, all) === undefined) await api.get(path, { query: all, signal: context.signal }).catch(() => {});
+    }
+  }
+}

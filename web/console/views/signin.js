@@ -1,0 +1,43 @@
+// Sign in with a password and, for users with a second factor, a one-time code.
+
+import { h } from "../dom.js";
+import { signIn } from "../session.js";
+
+/** Return the form; `onSignedIn` is called with nothing once somebody has signed in. */
+export function signInView(onSignedIn) {
+  const name = field("Username", { autocomplete: "username", required: true, autocapitalize: "none" });
+  const password = field("Password", { type: "password", autocomplete: "current-password", required: true });
+  const code = field("One-time or recovery code", { autocomplete: "one-time-code", inputmode: "text" });
+  const problem = h("p", { role: "alert", class: "problem" });
+  const button = h("button", { class: "primary" }, "Sign in");
+  code.label.hidden = true;
+  const send = async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    problem.textContent = "";
+    try {
+      await signIn(name.input.value, password.input.value, code.input.value.trim());
+      await onSignedIn();
+    } catch (error) {
+      button.disabled = false;
+      explain(error);
+    }
+  };
+  const explain = (error) => {
+    if (error.code === "authentication_otp_required") {
+      code.label.hidden = false;
+      code.input.focus();
+      return;
+    }
+    problem.textContent = [`${error.message}.`, error.status === 429 || !error.status ? error.help : ""].join(" ");
+  };
+  return h("div", { class: "sign-in" },
+    h("h1", {}, "Ledger"),
+    h("p", { class: "muted" }, "Sign in to look at the books."),
+    h("form", { onsubmit: send }, name.label, password.label, code.label, problem, button));
+}
+
+function field(text, attributes) {
+  const input = h("input", { ...attributes, spellcheck: "false" });
+  return { input, label: h("label", {}, text, input) };
+}
