@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ledger.events.account_labels import type_by_root
 from ledger.settings import Settings
 from tests.support.controls import Api
 from tests.support.journal_reports import NET, TOTAL, Balances, Journals, to_cents
@@ -37,7 +38,7 @@ class Chart:
         found: Counter[tuple[str, str]] = Counter()
         for account_id, cents in balances.items():
             row = self._accounts[account_id]
-            kind = "equity" if row["user_id"] is None else row.get("type")
+            kind = "equity" if row["user_id"] is None else row.get("type") or type_by_root(row.get("code"))
             if kind in types:
                 name = "world" if row["user_id"] is None else row.get("code", "uncoded").lower()
                 found[row["currency"], name] += cents
