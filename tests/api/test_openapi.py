@@ -22,8 +22,8 @@ from web.routes.route import Route
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
     *("capture", "change", "close", "confirm", "create", "delete", "end", "get", "issue", "list", "log", "offer"),
-    *("open", "patch", "place", "post", "purge", "refresh", "register", "remove", "reopen", "reverse", "revoke"),
-    *("rotate", "update", "void"),
+    *("open", "patch", "place", "post", "purge", "reconcile", "refresh", "register", "remove", "reopen", "reverse"),
+    *("revoke", "rotate", "undo", "update", "void"),
 )
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes
 
