@@ -171,7 +171,8 @@ _LABELLED = f"""accounts
     CROSS JOIN LATERAL (
         SELECT CASE WHEN user_id IS NOT NULL THEN coalesce(present.code, past.code) END AS code,
                coalesce(present.name, past.name) AS name,
-               CASE WHEN user_id IS NULL THEN 'equity' ELSE coalesce(present.type, past.type, {_TYPE_BY_ROOT}) END AS type,
+               CASE WHEN user_id IS NULL THEN 'equity'
+                    ELSE coalesce(present.type, past.type, {_TYPE_BY_ROOT}) END AS type,
                CASE WHEN user_id IS NULL THEN 'world' WHEN coalesce(present.code, past.code) IS NULL THEN 'uncoded'
                     ELSE 'coded' END AS kind) AS labels"""
 

@@ -12,7 +12,7 @@ import msgspec
 AccountType = Literal["asset", "liability", "equity", "income", "expense"]
 
 MAX_NAME_LENGTH = 200
-# The first segment of a code says the type of an account that has none of its own. hledger and beancount agree on these.
+# The first segment of a code gives its type to an account without one. hledger and beancount agree on these.
 TYPES_BY_ROOT: dict[str, AccountType] = {
     "assets": "asset",
     "liabilities": "liability",
