@@ -9,6 +9,8 @@ import { atQuery, neighbours } from "./time.js";
 
 const FIRST = 200; // items of a table's first page, which shall come soon, and
 const NEXT = 1000; // of the others, which shall be few
+const ATTEMPTS = 3; // while the service is busy
+const RETRY_MILLISECONDS = 1000;
 const LIVE_MILLISECONDS = 300; // at least, between two refreshes of a panel
 
 /** Return the context of a view. It ends with the signal: requests are cancelled, and listeners are removed. */
@@ -64,13 +66,18 @@ function panel(context, path, request, { live = false, lines = 3 }, draw) {
     shown = text;
     fill(region, draw(body, { isFirst }));
   };
-  const refresh = async () => {
+  const refresh = async (attempts = ATTEMPTS) => {
     try {
       show(await api.get(path, request));
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Problem)) throw error;
-      if (shown === null || error.status) { shown = null; fill(region, problemState(error, refresh)); }
+      if (error.status === 503 && attempts > 1) {
+        await new Promise((resolve) => { setTimeout(resolve, RETRY_MILLISECONDS); });
+        if (!context.signal.aborted) await refresh(attempts - 1);
+        return;
+      }
+      if (shown === null || error.status) { shown = null; fill(region, problemState(error, () => void refresh())); }
     }
   };
   const before = api.known(path, request.query);
