@@ -197,6 +197,29 @@ async def test_requests_that_are_not_signed_or_old_are_dropped(settings: Setting
         assert await board.take_request() is None
 
 
+async def test_what_somebody_else_has_planted_is_no_operation(settings: Settings, connection: Connection) -> None:
+    """Neither a state that is not signed, nor one of another operation, nor a request in place of a state."""
+    now = datetime.now(UTC)
+    members: dict[str, Any] = {"id": new_id(), "started_by": new_id(), "started_at": now, "updated_at": now}
+    done = Operation(kind="verification", state="succeeded", **members)
+    async with aclosing(open_client(settings)) as redis:
+        identity = await read_identity(connection)
+        board, forger = Board(redis, identity), Board(redis, identity._replace(cache_key=b"another"))
+        assert await board.begin(done)
+        assert done == await board.read("verification")
+        (kept,) = [key async for key in redis.scan_iter("*verification:state:*") if str(identity.ledger_id) in str(key)]
+        sealed: Any = await redis.get(kept)
+        await redis.set(kept.replace(b"verification", b"rebuild"), sealed)
+        assert await board.read("rebuild") is None
+        await board.request(done)
+        requested: Any = await redis.lpop(f"ledger-operations:{identity.ledger_id}:requests")
+        await redis.set(kept, requested)
+        assert await board.read("verification") is None
+        await board.end(done)
+        assert await forger.begin(done)
+        assert await board.read("verification") is None
+
+
 async def test_a_lease_that_has_run_out_is_taken_again_unless_another_operation_has_it(
     settings: Settings, connection: Connection
 ) -> None:

@@ -1,4 +1,8 @@
-"""What is known of the last operations, as it is kept in Valkey."""
+"""What is known of the last operations, as it is kept in Valkey.
+
+All of it is signed with a key from the database. So access to Valkey alone starts nothing, and makes no verification
+look as if it had succeeded.
+"""
 
 import hmac
 from datetime import UTC, datetime
@@ -76,9 +80,9 @@ class Board:
         """Return the last operation, or None. One that ended without a word is `interrupted`."""
         # Both at once: an operation that ended between two reads would look as if it had ended without a word.
         raw, holder = await self._redis.mget(self._state_key(kind, subject), self._lease_key(kind))
-        if raw is None:
+        operation = self._open(b"state", raw)
+        if operation is None or (operation.kind, operation.subject) != (kind, subject):
             return None
-        operation = msgspec.json.decode(raw, type=Operation)
         if operation.state == "running" and _parse_id(holder) != operation.id:
             operation.state = "interrupted"
         return operation
@@ -97,7 +101,7 @@ class Board:
     async def write(self, operation: Operation) -> bool:
         """Renew the lease and write the operation; return False if the lease is lost."""
         keys = (self._lease_key(operation.kind), self._state_key(operation.kind, operation.subject))
-        values = (str(operation.id), LEASE_SECONDS, msgspec.json.encode(operation), KEPT_SECONDS)
+        values = (str(operation.id), LEASE_SECONDS, self._seal(b"state", operation), KEPT_SECONDS)
         return bool(await self._redis.eval(_RENEW, len(keys), *keys, *values))
 
     async def end(self, operation: Operation) -> None:
@@ -123,23 +127,29 @@ class Board:
 
     async def request(self, operation: Operation) -> None:
         """Ask that process to start an operation."""
-        raw = msgspec.json.encode(operation)
-        await self._redis.rpush(f"{self._prefix}:requests", self._sign(raw) + raw)
+        await self._redis.rpush(f"{self._prefix}:requests", self._seal(b"request", operation))
 
     async def take_request(self) -> Operation | None:
         """Return the next requested operation, or None. What is not signed, or is old, is dropped."""
-        given = await self._redis.lpop(f"{self._prefix}:requests")
-        if not isinstance(given, bytes):
+        operation = self._open(b"request", await self._redis.lpop(f"{self._prefix}:requests"))
+        if operation is None:
             return None
-        mac, raw = given[:_MAC_BYTES], given[_MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._sign(raw)):
-            return None
-        operation = msgspec.json.decode(raw, type=Operation)
         age = (datetime.now(UTC) - operation.started_at).total_seconds()
         return operation if age < REQUEST_SECONDS else None
 
-    def _sign(self, raw: bytes) -> bytes:
-        return hmac.digest(self._key, b"ledger: an operation\n" + raw, "sha256")
+    def _seal(self, purpose: bytes, operation: Operation) -> bytes:
+        raw = msgspec.json.encode(operation)
+        return self._sign(purpose, raw) + raw
+
+    def _open(self, purpose: bytes, sealed: object) -> Operation | None:
+        """Return the operation, or None if it is absent, or was not sealed for this purpose."""
+        if not isinstance(sealed, bytes):
+            return None
+        mac, raw = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
+        return msgspec.json.decode(raw, type=Operation) if hmac.compare_digest(mac, self._sign(purpose, raw)) else None
+
+    def _sign(self, purpose: bytes, raw: bytes) -> bytes:
+        return hmac.digest(self._key, b"ledger: an operation as a %b\n" % purpose + raw, "sha256")
 
     def _state_key(self, kind: Kind, subject: str) -> str:
         return f"{self._prefix}:{kind}:state:{subject}"
