@@ -52,7 +52,8 @@ export async function balances(before, after) {
 function linesOf(account, { balance, held }) {
   const { currency } = account;
   const line = (name, now, by) => by !== 0n && { name, before: amount(now, currency), after: amount(BigInt(now) + by, currency), change: `${by > 0n ? "+" : ""}${amount(by, currency)}`, isNegative: BigInt(now) + by < 0n };
-  const available = account.user_id !== null && line("Available", account.available_cents, balance - held);
+  const isApart = account.available_cents !== account.balance_cents || held !== 0n; // else it says the same as the balance
+  const available = account.user_id !== null && isApart && line("Available", account.available_cents, balance - held);
   return [line("Balance", account.balance_cents, balance), line("Held", account.held_cents, held), available].filter(Boolean);
 }
 

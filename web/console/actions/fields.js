@@ -76,7 +76,11 @@ function whyNot(currency) {
 /** Return a field for an amount, in the unit that `unit()` returns. `from` is the smallest amount in minor units. */
 export function amountField({ name, label, value, unit, hint, isExtra, isRequired = true, from = 1n, placeholder }) {
   const { input, read, flaw } = amountInput({ name, value, unit, placeholder });
-  const shown = h("span", { class: "unit" }, unit());
+  const shown = h("span", { class: "unit" });
+  const showUnit = () => {
+    shown.textContent = unit();
+    input.style.setProperty("padding-right", `calc(${unit().length}ch + 24px)`);
+  };
   const check = (isTyping) => {
     const cents = read();
     if (cents === undefined) return isRequired && !isTyping ? "This is needed" : null;
@@ -85,7 +89,8 @@ export function amountField({ name, label, value, unit, hint, isExtra, isRequire
   };
   const made = field({ name, label, control: h("span", { class: "with-unit" }, input, shown), input, hint, isExtra, read: () => (read() === undefined ? undefined : Number(read())), flaw: check });
   /** Show another unit, and check the text again. */
-  made.refresh = () => { shown.textContent = unit(); made.say(check(true)); };
+  made.refresh = () => { showUnit(); made.say(check(true)); };
+  showUnit();
   return made;
 }
 

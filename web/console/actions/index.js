@@ -13,9 +13,9 @@ const ACTIONS = {
   hold: { text: "Hold", roles: ["admin", "customer"], load: move },
   entry: { text: "Journal entry", roles: ["admin"], load: move },
   open: { text: "Open account", roles: ["admin"], load: account },
-  edit: { text: "Change", roles: ["admin"], load: account },
-  freeze: { text: "Freeze", roles: ["admin"], load: account },
-  close: { text: "Close", roles: ["admin"], load: account },
+  edit: { text: "Change…", roles: ["admin"], load: account },
+  freeze: { text: "Freeze…", roles: ["admin"], load: account },
+  close: { text: "Close…", roles: ["admin"], load: account },
   reopen: { text: "Open again", roles: ["admin"], load: account },
   capture: { text: "Capture", roles: ["admin"], load: settle },
   release: { text: "Release", roles: ["admin"], load: settle },
@@ -29,13 +29,14 @@ export function newActions(context, names) {
   return buttons(context, names, () => null);
 }
 
-/** Return the buttons of an account. */
+/** Return the buttons of an account, those that are pressed seldom in a menu. */
 export function accountActions(one, context) {
   const isOwn = context.me.id === one.user_id;
   const isWorld = one.user_id === null;
-  const pays = context.can("admin") || isOwn ? ["transfer", !isWorld && "hold", "entry"] : [];
-  const changes = isWorld ? [] : ["edit", "freeze", "close"];
-  return buttons(context, one.status === "open" ? [...pays, ...changes].filter(Boolean) : ["reopen"], () => get(`/v1/accounts/${one.id}`));
+  const read = () => get(`/v1/accounts/${one.id}`);
+  if (one.status !== "open") return buttons(context, ["reopen"], read);
+  const pays = context.can("admin") || isOwn ? ["transfer", !isWorld && "hold"].filter(Boolean) : [];
+  return [buttons(context, pays, read), menuOf(context, buttons(context, ["entry", ...(isWorld ? [] : ["edit", "freeze", "close"])], read))];
 }
 
 /** Return the buttons of a transaction: what its state allows. */
@@ -52,6 +53,19 @@ function isReversed({ kind, amount_cents: cents, captured_cents: captured, rever
   return part === undefined || part >= (kind === "hold" ? captured : cents);
 }
 
+/** Return a menu of buttons, or null without any. */
+function menuOf(context, items) {
+  if (items.length === 0) return null;
+  const summary = h("summary", { "data-action": "more" }, "More");
+  const menu = h("details", { class: "menu more-actions" }, summary, h("div", { class: "menu-body" }, items));
+  const close = () => { menu.open = false; summary.focus(); };
+  menu.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu.open) close(); });
+  menu.addEventListener("focusout", (event) => { if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false; });
+  menu.addEventListener("click", (event) => { if (event.target.closest("button")) close(); });
+  document.addEventListener("click", (event) => { if (menu.open && !menu.contains(event.target)) menu.open = false; }, { signal: context.signal });
+  return menu;
+}
+
 /** Return buttons; each reads what it is about when it is pressed, so that its dialog begins with what is true. */
 function buttons(context, names, read) {
   return names.filter((name) => context.can(...ACTIONS[name].roles)).map((name) => {
@@ -61,7 +75,7 @@ function buttons(context, names, read) {
         const [{ run }, module, subject] = await Promise.all([import("./run.js"), ACTIONS[name].load(), read()]);
         const action = await module[name](context, subject);
         button.disabled = false;
-        button.focus();
+        if (document.activeElement === document.body) button.focus(); // it was lost while the button was disabled
         run(action, { onDone: () => context.navigate(location.pathname + location.search, { replace: true }) });
       } finally {
         button.disabled = false;

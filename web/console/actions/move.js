@@ -10,7 +10,7 @@ import { postingsField } from "./postings.js";
 /** The fields of a movement from one account to another. */
 function betweenTwo(context, account) {
   const from = accountField({ name: "source_account_id", label: "From", context, account, isOwn: true, onChange: () => cents.refresh() });
-  const to = accountField({ name: "destination_account_id", label: "To", context, onChange: () => cents.refresh() });
+  const to = accountField({ name: "destination_account_id", label: "To", context, like: () => from.account(), onChange: () => cents.refresh() });
   const unit = () => from.account()?.currency ?? to.account()?.currency ?? "USD";
   const cents = amountField({ name: "amount_cents", label: "Amount", unit });
   return [from, to, cents];

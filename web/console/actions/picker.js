@@ -109,8 +109,8 @@ export function combobox({ name, label, find, ready, isFree = () => false, onPic
  * Return a field for an account. Customers may name an account of others by its id or code, unless it must be their own.
  * The field has `account()`: what is known of it, or null.
  */
-export function accountField({ name, label, context, account = null, isOwn = false, isExtra = false, isRequired = true, onChange = () => {} }) {
-  const picker = accountPicker({ name, label, context, account, isOwn, onChange: (given) => { describe(given); onChange(); } });
+export function accountField({ name, label, context, account = null, isOwn = false, isExtra = false, isRequired = true, like = () => null, onChange = () => {} }) {
+  const picker = accountPicker({ name, label, context, account, isOwn, like, onChange: (given) => { describe(given); onChange(); } });
   const note = h("p", { class: "hint" });
   const describe = (given) => fill(note, given ? describeAccount(given) : "");
   const flaw = (isTyping) => {
@@ -121,8 +121,8 @@ export function accountField({ name, label, context, account = null, isOwn = fal
   return Object.assign(field({ name, label, control: h("span", { class: "picker" }, picker.input, picker.list), input: picker.input, note, isExtra, read: picker.read, flaw }), { account: picker.account });
 }
 
-/** Return a combobox of accounts, which also has `account()`. */
-export function accountPicker({ name, label, context, account = null, isOwn = false, onChange = () => {} }) {
+/** Return a combobox of accounts, which also has `account()`. Those with the currency of `like()` are the first. */
+export function accountPicker({ name, label, context, account = null, isOwn = false, like = () => null, onChange = () => {} }) {
   let list = null;
   let fresh = account;
   const ready = accountsAt(context).then((found) => {
@@ -132,7 +132,8 @@ export function accountPicker({ name, label, context, account = null, isOwn = fa
   const find = (text) => {
     if (!list) return { options: [], more: 0, empty: "Loading" };
     const found = list.accounts.filter((each) => each.status === "open" && matches(each, { q: text, world: "on" }, list.textOf(each)));
-    found.sort((one, other) => byName.compare(nameOf(one), nameOf(other)));
+    const isOther = ({ currency }) => Number(currency !== (like()?.currency ?? currency));
+    found.sort((one, other) => isOther(one) - isOther(other) || byName.compare(nameOf(one), nameOf(other)));
     return { options: found.slice(0, MOST).map(optionOf), more: Math.max(0, found.length - MOST), empty: isForeign("") ? "None of yours: type the code or id of an account" : "No account fits" };
   };
   const isForeign = (text) => !isOwn && !context.can("admin") && (text === "" || REFERENCE.test(text));

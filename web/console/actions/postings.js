@@ -82,8 +82,8 @@ function sumOf(currency, debit, credit) {
 function rowOf(context, known, { onChange, onRemove }) {
   const picker = accountPicker({ name: "account", label: "Account", context, account: known, onChange: () => onChange() });
   const currency = () => picker.account()?.currency ?? "USD";
-  const debit = amountInput({ name: "debit", label: "Debit", unit: currency });
-  const credit = amountInput({ name: "credit", label: "Credit", unit: currency });
+  const debit = amountInput({ name: "debit", label: "Debit", placeholder: "Debit", unit: currency });
+  const credit = amountInput({ name: "credit", label: "Credit", placeholder: "Credit", unit: currency });
   const cross = h("button", { type: "button", class: "cross", "aria-label": "Remove this posting", onclick: onRemove }, "✕");
   const element = h("div", { class: "posting", role: "group", "aria-label": "Posting" }, h("span", { class: "picker" }, picker.input, picker.list), debit.input, credit.input, cross);
   const typed = () => [[debit, -1n], [credit, 1n]].find(([{ read }]) => read() !== undefined);

@@ -24,6 +24,5 @@ function pointersOf({ code, detail = {} }, fields) {
 }
 
 function textOf({ message, reason }, isAtMember) {
-  const text = isAtMember ? message.replace(UUID_AT_END, "") : message;
-  return [text, reason].filter(Boolean).map((each) => each.charAt(0).toUpperCase() + each.slice(1)).join(". ");
+  return [isAtMember ? message.replace(UUID_AT_END, "") : message, !isAtMember && reason].filter(Boolean).map((each) => each.charAt(0).toUpperCase() + each.slice(1)).join(". ");
 }

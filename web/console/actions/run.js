@@ -83,7 +83,7 @@ export function run(action, { onDone }) {
     const refuse = (error) => { show(form.element); form.say(error); };
     return h("div", { class: "preview" },
       h("h3", { tabindex: "-1", "data-first": true }, "What will change"),
-      content, h("p", { class: "hint" }, "A dry run says so. Nothing has been written yet."), note,
+      content, h("p", { class: "hint" }, "This was a dry run: nothing has been written yet."), note,
       h("div", { class: "buttons" }, back, doIt));
   }
 

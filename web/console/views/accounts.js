@@ -59,7 +59,7 @@ export async function show(context) {
   context.onLeave(list.onChange(draw));
   context.onLeave(() => clearTimeout(timer));
   draw();
-  return h("div", { class: "full" }, h("header", { class: "view-head" }, h("h1", {}, title), summary, h("div", { class: "actions" }, newActions(context, ["open", "transfer"])), form), grid);
+  return h("div", { class: "full" }, h("header", { class: "view-head" }, h("h1", {}, title), summary, form, h("div", { class: "actions" }, newActions(context, ["open", "transfer"]))), grid);
 }
 
 function filters(context) {

@@ -21,7 +21,7 @@ export async function show(context) {
   const source = context.source("/v1/transactions", { query: given, at: true });
   const grid = table({ ...described(context), source, signal: context.signal });
   return h("div", { class: "full" },
-    h("header", { class: "view-head" }, h("h1", {}, title), h("div", { class: "actions" }, newActions(context, ["transfer", "hold", "entry"])), filters(context, given)),
+    h("header", { class: "view-head" }, h("h1", {}, title), filters(context, given), h("div", { class: "actions" }, newActions(context, ["transfer", "hold", "entry"]))),
     grid);
 }
 
