@@ -279,7 +279,7 @@ async def test_nothing_from_the_ledger_is_markup_in_a_dialog(console: Console, a
 
     await console.open(f"/accounts/{account['id']}")
     await begin(console, "transfer")
-    await console.page.press("Tab")
+    await console.page.press("Tab", "ArrowDown")
     await console.until("document.querySelectorAll('dialog [role=option]').length > 0")
 
     assert name == await console.run("document.querySelector('dialog [name=source_account_id]').value")

@@ -1,9 +1,11 @@
 """Actions: a form, what a dry run says, then the change, once. Refusals are shown at their member."""
 
 import json
+from typing import Any
 
 import pytest
 
+from tests.support.axe import axe, findings
 from tests.support.console import Console
 from tests.support.console_actions import (
     DONE,
@@ -52,8 +54,9 @@ async def test_the_keyboard_alone_makes_a_transfer(console: Console, api: Api) -
     await console.until("document.activeElement.name === 'source_account_id'")
     await console.page.press("Tab")
     await console.until("document.activeElement.name === 'destination_account_id'")
-    await console.until("document.querySelectorAll('dialog [role=option]').length > 1")
-    await console.page.press("b", "o", "b", "Enter", "Tab", "1", ".", "5", "Enter")
+    await console.page.press("b", "o", "b")
+    await console.until("document.querySelector('dialog [role=option][aria-selected=true]')")
+    await console.page.press("Enter", "Tab", "1", ".", "5", "Enter")
     await console.until(f"document.querySelector({json.dumps(PREVIEW)})")
     await console.page.press("Tab", "Tab", "Enter")
     await console.until(f"document.querySelector({json.dumps(DONE)})")
@@ -69,6 +72,7 @@ async def test_escape_closes_the_list_first_and_the_dialog_then(console: Console
 
     await console.open("/accounts")
     await begin(console, "transfer")
+    await console.page.press("ArrowDown")
     await console.until("document.querySelector('dialog [role=option]')")
     await console.page.press("Escape")
     is_open = await console.run("document.querySelector('dialog').open")
@@ -107,10 +111,10 @@ async def test_a_refusal_is_shown_at_its_member(console: Console, api: Api) -> N
 
     await console.open("/accounts")
     await fill_transfer(console, "100.00")
-    await console.fill("dialog [name=reference]", "taken")
     await console.run(f"document.querySelector({json.dumps(FORM)}).requestSubmit()")
     short = await problem_of(console, "amount_cents")
     await console.fill("dialog [name=amount_cents]", "1")
+    await console.fill("dialog [name=reference]", "taken")
     await console.run(f"document.querySelector({json.dumps(FORM)}).requestSubmit()")
     taken = await problem_of(console, "reference")
     is_seen = await console.run("document.querySelector('dialog details').open")
@@ -189,3 +193,36 @@ async def test_a_lost_session_comes_back_to_the_dialog(console: Console, api: Ap
     assert "/console/accounts" == await console.run("location.pathname")
     again = await api.logged_in("admin", ADMIN_PASSWORD)
     assert 7_500 == await again.balance(one)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
+async def test_every_dialog_is_accessible(console: Console, api: Api, scheme: str, width: int) -> None:
+    one, _ = await two_accounts(api)
+    found: dict[str, Any] = {}
+
+    async def check(name: str) -> None:
+        found[name] = await findings(console.page)
+        assert not await console.run("document.documentElement.scrollWidth > innerWidth"), name
+
+    await console.open(f"/accounts/{one['id']}")
+    await console.page.look(scheme=scheme, width=width)
+    await console.page.run(f"({axe()}, true)")
+    await console.click("main .more-actions summary")
+    await check("menu")
+    for name in ("hold", "entry", "edit", "freeze"):
+        await begin(console, name)
+        await check(name)
+        await console.click("dialog .cross")
+    await console.open("/accounts")
+    await console.page.run(f"({axe()}, true)")
+    await begin(console, "open")
+    await check("open")
+    await console.click("dialog .cross")
+    await fill_transfer(console, "1")
+    await check("transfer")
+    await look(console)
+    await check("preview")
+    await do_it(console)
+    await check("done")
+
+    assert {} == {name: problems for name, problems in found.items() if problems}

@@ -102,7 +102,7 @@ function changed(account, members, metadata) {
 export function freeze(context, account) {
   const next = account.frozen === "none" ? "debits" : "none";
   return patch(account, {
-    title: account.frozen === "none" ? "Freeze the account" : "Freeze or unfreeze the account", isGrave: true,
+    title: account.frozen === "none" ? "Freeze the account" : "Freeze or unfreeze the account", isGrave: account.frozen === "none",
     fields: [choiceField({ name: "frozen", label: "What is frozen", choices: FREEZES, value: next })],
   }, (values) => values);
 }

@@ -19,7 +19,7 @@ const ACTIONS = {
   reopen: { text: "Open again", roles: ["admin"], load: account },
   capture: { text: "Capture", roles: ["admin"], load: settle },
   release: { text: "Release", roles: ["admin"], load: settle },
-  cancel: { text: "Cancel it", roles: ["admin", "customer"], load: settle },
+  cancel: { text: "Cancel", roles: ["admin", "customer"], load: settle },
   reverse: { text: "Reverse", roles: ["admin"], load: settle },
   amend: { text: "Amend", roles: ["admin"], load: settle },
 };

@@ -9,7 +9,7 @@ import { field } from "./fields.js";
 
 const MOST = 50; // options in the list
 const LOW = 260; // pixels below the field, under which the list goes above it
-const REFERENCE = /^[0-9a-f-]{32,36}$|^[\w.-]+(?::[\w.-]+)*$/i; // an id or a code
+const REFERENCE = /^\S+$/; // an id or a code
 const byName = new Intl.Collator("en", { numeric: true });
 
 /**
@@ -83,7 +83,7 @@ export function combobox({ name, label, find, ready, isFree = () => false, onPic
 
   const step = (by) => { active = options.length === 0 ? -1 : (active + by + options.length) % options.length; mark(); };
   input.addEventListener("input", () => { if (chosen) { chosen = null; onPick(null); } open(); });
-  input.addEventListener("focus", () => { if (!chosen) open(); input.select(); });
+  input.addEventListener("focus", () => input.select());
   input.addEventListener("click", () => open());
   input.addEventListener("blur", settle);
   input.addEventListener("keydown", (event) => {
@@ -95,7 +95,7 @@ export function combobox({ name, label, find, ready, isFree = () => false, onPic
     event.preventDefault();
     event.stopPropagation();
   });
-  ready.then(() => { if (document.activeElement === input && !chosen) open(); }, () => {});
+  ready.then(() => { if (list.matches(":popover-open")) draw(); }, () => {});
   return {
     input, list,
     read: () => chosen?.value ?? (isFree(input.value.trim()) ? input.value.trim() : undefined),
@@ -123,6 +123,7 @@ export function accountField({ name, label, context, account = null, isOwn = fal
 
 /** Return a combobox of accounts, which also has `account()`. Those with the currency of `like()` are the first. */
 export function accountPicker({ name, label, context, account = null, isOwn = false, like = () => null, onChange = () => {} }) {
+  const mayBeForeign = !isOwn && !context.can("admin");
   let list = null;
   let fresh = account;
   const ready = accountsAt(context).then((found) => {
@@ -134,9 +135,8 @@ export function accountPicker({ name, label, context, account = null, isOwn = fa
     const found = list.accounts.filter((each) => each.status === "open" && matches(each, { q: text, world: "on" }, list.textOf(each)));
     const isOther = ({ currency }) => Number(currency !== (like()?.currency ?? currency));
     found.sort((one, other) => isOther(one) - isOther(other) || byName.compare(nameOf(one), nameOf(other)));
-    return { options: found.slice(0, MOST).map(optionOf), more: Math.max(0, found.length - MOST), empty: isForeign("") ? "None of yours: type the code or id of an account" : "No account fits" };
+    return { options: found.slice(0, MOST).map(optionOf), more: Math.max(0, found.length - MOST), empty: mayBeForeign ? "None of yours: type the code or id of an account" : "No account fits" };
   };
-  const isForeign = (text) => !isOwn && !context.can("admin") && (text === "" || REFERENCE.test(text));
   const onPick = async (option) => {
     fresh = option?.account ?? null;
     onChange(fresh);
@@ -144,7 +144,7 @@ export function accountPicker({ name, label, context, account = null, isOwn = fa
     const read = await get(`/v1/accounts/${option.value}`).catch(() => null);
     if (read && picker.chosen()?.value === read.id) onChange(fresh = read);
   };
-  const picker = combobox({ name, label, find, ready, isFree: isForeign, onPick, initial: account && optionOf(account) });
+  const picker = combobox({ name, label, find, ready, isFree: (text) => mayBeForeign && REFERENCE.test(text), onPick, initial: account && optionOf(account) });
   return Object.assign(picker, { account: () => fresh });
 }
 

@@ -37,9 +37,10 @@ export function run(action, { onDone }) {
       show(previewOf(request, result, values, await action.preview(result, values)));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      if (place !== asking) show(asking);
       asking.inert = false;
+      if (error.status === 401) return; // the dialog comes back after signing in
       form.say(error);
+      if (document.activeElement === document.body) asking.querySelector(".buttons :last-child").focus();
     } finally {
       asking.inert = false;
     }
