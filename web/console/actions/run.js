@@ -48,6 +48,7 @@ export function run(action, { onDone }) {
 
   function previewOf(request, result, values, content) {
     const note = h("p", { class: "problem", role: "alert" });
+    const hint = h("p", { class: "hint" }, "This was a dry run: nothing has been written yet.");
     let goBack = () => (fields.length > 0 ? show(form.element) : dialog.close());
     const back = h("button", { type: "button", onclick: () => goBack() }, fields.length > 0 ? "Back" : "Cancel");
     const doIt = h("button", { type: "button", class: action.isGrave ? "primary grave" : "primary", "data-do": true }, "Do it");
@@ -58,6 +59,7 @@ export function run(action, { onDone }) {
       note.textContent = text;
     };
     const perform = async () => {
+      hint.remove();
       say("", true);
       try {
         const made = await sendOnce(request, { onRepeat: (number) => say(`No answer yet. Asking again with the same key (${number})…`, true) });
@@ -74,7 +76,7 @@ export function run(action, { onDone }) {
     };
     /** The outcome is unknown: only the same request with the same key may follow. */
     const stay = (error) => {
-      note.textContent = `${error.message}. It may have been done. Ask again: with the same key, it is done once at most.`;
+      note.textContent = `${error.message}. It may have been done. Ask again: with the same key, it is done at most once.`;
       doIt.textContent = "Ask again";
       back.textContent = "Close anyway";
       goBack = () => { dialog.keep(false); hasChanged = true; dialog.close(); };
@@ -84,7 +86,7 @@ export function run(action, { onDone }) {
     const refuse = (error) => { show(form.element); form.say(error); };
     return h("div", { class: "preview" },
       h("h3", { tabindex: "-1", "data-first": true }, "What will change"),
-      content, h("p", { class: "hint" }, "This was a dry run: nothing has been written yet."), note,
+      content, hint, note,
       h("div", { class: "buttons" }, back, doIt));
   }
 
