@@ -1,5 +1,6 @@
 """Each action from its button to its result, and who gets which buttons."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.console import Console
@@ -43,7 +44,7 @@ async def test_an_account_is_opened(console: Console, api: Api) -> None:
     await console.fill("dialog .pairs input", "tier")
     await console.fill("dialog .pairs input:last-child", "gold")
     after = await look(console)
-    await do_it(console)
+    await console.click("dialog [data-do]")
     await console.click("dialog .done a")
     await console.until("document.querySelector('main h1')?.innerText === 'assets:till'")
 
@@ -150,7 +151,7 @@ async def test_a_scheduled_transfer_is_cancelled(console: Console, api: Api) -> 
 
     await console.open("/accounts")
     await fill_transfer(console, "25")
-    await console.fill("dialog [name=execute_at]", "2099-01-01T12:00")
+    await console.fill("dialog [name=execute_at]", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:%M}")
     await look(console)
     await do_it(console)
     made = (await api.get("/v1/transactions", params={"status": "scheduled"})).body[0]
@@ -171,24 +172,21 @@ async def test_an_account_is_changed_frozen_closed_and_opened_again(console: Con
     await console.fill("dialog [name=max_balance_cents]", "50")
     changed = await look(console)
     await do_it(console)
-    await console.page.press("Escape")
 
     await begin(console, "freeze")
     frozen = await look(console)
     await do_it(console)
-    await console.page.press("Escape")
     await console.sees("frozen: debits")
     await begin(console, "freeze")
     await look(console)
     await do_it(console)
-    await console.page.press("Escape")
     await console.until("!document.querySelector('main').innerText.includes('frozen: debits')")
 
     await console.click("main [data-action=close]")
     await do_it(console)
-    await console.page.press("Escape")
-    await console.click("main [data-action=reopen]")
+    await console.until("document.querySelector('main [data-action=reopen]')")
     closed = (await read(api, other))["status"]
+    await console.click("main [data-action=reopen]")
     await do_it(console)
 
     account = await read(api, other)

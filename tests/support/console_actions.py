@@ -15,10 +15,9 @@ SHOW_ACTIONS = """Promise.all(['actions/index.js', 'view.js', 'api.js'].map((nam
     const { signal } = new AbortController();
     const context = contextOf({ params: {}, query: new URLSearchParams(), at: null, signal });
     const buttons = actionsOf(await get(`/v1/transactions/ID`), context);
-    const fresh = Object.assign(document.createElement('div'), { id: 'of-transaction' });
-    const place = document.querySelector('#of-transaction') ?? fresh;
-    place.replaceChildren(...buttons);
-    document.querySelector('main .view').prepend(place);
+    const place = Object.assign(document.createElement('div'), { id: 'of-transaction' });
+    place.append(...buttons);
+    document.body.append(place);
   }), true"""
 
 
@@ -31,7 +30,7 @@ async def two_accounts(api: Api, **members: Any) -> tuple[dict[str, Any], dict[s
 
 async def begin(console: Console, name: str) -> None:
     """Press the button of an action, and wait for its dialog."""
-    await console.click(f"main [data-action={name}]:not(:disabled)")
+    await console.click(f"[data-action={name}]:not(:disabled)")
     await console.until(f"document.querySelector({json.dumps(FORM)})")
 
 
@@ -54,10 +53,13 @@ async def look(console: Console) -> list[str]:
 
 
 async def do_it(console: Console) -> str:
-    """Do what was previewed, and return what the dialog says then."""
+    """Do what was previewed, close the dialog, and return what it said."""
     await console.click("dialog [data-do]")
     await console.until(f"document.querySelector({json.dumps(DONE)})")
-    return (await console.texts("dialog .done-text"))[0]
+    text = (await console.texts("dialog .done-text"))[0]
+    await console.click("dialog .done .primary")
+    await console.until("!document.querySelector('dialog')")
+    return text
 
 
 async def fill_transfer(console: Console, amount: str, destination: str = "users:bob") -> None:
@@ -77,6 +79,7 @@ async def problem_of(console: Console, name: str) -> str:
 
 async def show_actions(console: Console, transaction_id: str) -> list[str]:
     """Show the buttons of a transaction, as its view does, and return their texts."""
+    await console.run("document.querySelector('#of-transaction')?.remove()")
     await console.run(SHOW_ACTIONS.replace("ID", transaction_id))
     await console.until("document.querySelector('#of-transaction button')")
     return await console.texts("#of-transaction button")
