@@ -129,7 +129,12 @@ async def test_a_refusal_is_shown_at_its_member(console: Console, api: Api) -> N
     assert "frozen" in frozen
 
 
-async def test_a_response_that_is_lost_moves_money_once(console: Console, api: Api) -> None:
+UNKNOWN = """return new Response(JSON.stringify({ errors: [{ code: 'outcome_unknown', message: 'unknown' }] }),
+  { status: 503, headers: { 'Content-Type': 'application/problem+json' } })"""
+
+
+@pytest.mark.parametrize("lost", ["throw new TypeError('lost')", UNKNOWN], ids=["lost", "unknown"])
+async def test_a_response_that_is_lost_moves_money_once(console: Console, api: Api, lost: str) -> None:
     one, _ = await two_accounts(api)
 
     await console.open("/accounts")
@@ -140,7 +145,7 @@ async def test_a_response_that_is_lost_moves_money_once(console: Console, api: A
         "  const response = await real(address, options);"
         "  if (options.method !== 'POST') return response;"
         "  keys.push(options.headers['Idempotency-Key']);"
-        "  if (keys.length === 1) throw new TypeError('lost');"
+        f"  if (keys.length === 1) {lost};"
         "  return response; }, 1)"
     )
     await do_it(console)

@@ -1,6 +1,6 @@
 // What can be done, and by whom. The dialogs are loaded when somebody opens one.
 
-import { get } from "../api.js";
+import { get, Problem } from "../api.js";
 import { h } from "../dom.js";
 
 const move = () => import("./move.js");
@@ -69,14 +69,24 @@ function menuOf(context, items) {
 /** Return buttons; each reads what it is about when it is pressed, so that its dialog begins with what is true. */
 function buttons(context, names, read) {
   return names.filter((name) => context.can(...ACTIONS[name].roles)).map((name) => {
+    const problem = h("span", { class: "problem", role: "alert" });
+    const closed = (hasChanged) => {
+      if (!button.isConnected) document.querySelector(`main [data-action="${name}"]`)?.focus(); // the view has drawn it anew
+      if (hasChanged) context.navigate(location.pathname + location.search, { replace: true });
+    };
     const begin = async () => {
+      problem.remove();
       button.disabled = true;
       try {
         const [{ run }, module, subject] = await Promise.all([import("./run.js"), ACTIONS[name].load(), read()]);
         const action = await module[name](context, subject);
         button.disabled = false;
         if (document.activeElement === document.body) button.focus(); // it was lost while the button was disabled
-        run(action, { onDone: () => context.navigate(location.pathname + location.search, { replace: true }) });
+        run(action, { onClosed: closed });
+      } catch (error) {
+        problem.textContent = error instanceof Problem ? `${error.message}.` : "The service does not respond.";
+        button.after(problem);
+        if (!(error instanceof Problem)) throw error;
       } finally {
         button.disabled = false;
       }

@@ -32,7 +32,7 @@ export function transfer(context, account = null) {
 
 /** Return the action that holds money for another account. */
 export function hold(context, account = null) {
-  const fields = [...betweenTwo(context, account), timeField({ name: "expires_at", label: "Expires at", hint: "Empty: after the time that the service has as its default." }), ...detailFields()];
+  const fields = [...betweenTwo(context, account), timeField({ name: "expires_at", label: "Expires at", hint: "Empty: after the service's usual time." }), ...detailFields()];
   const sentence = (verb, { amount_cents: cents, currency }) => { const [from, to] = names(fields); return h("p", {}, verb, sum(cents, currency), " of ", from, " for ", to, "."); };
   return {
     title: "Hold", text: "The money stays where it is, and cannot be spent until it is captured, released or the hold expires.", fields,

@@ -10,6 +10,7 @@ import { field } from "./fields.js";
 const MOST = 50; // options in the list
 const LOW = 260; // pixels below the field, under which the list goes above it
 const REFERENCE = /^\S+$/; // an id or a code
+let sorted = { of: null, open: [] };
 const byName = new Intl.Collator("en", { numeric: true });
 
 /**
@@ -132,9 +133,9 @@ export function accountPicker({ name, label, context, account = null, isOwn = fa
   });
   const find = (text) => {
     if (!list) return { options: [], more: 0, empty: "Loading" };
-    const found = list.accounts.filter((each) => each.status === "open" && matches(each, { q: text, world: "on" }, list.textOf(each)));
-    const isOther = ({ currency }) => Number(currency !== (like()?.currency ?? currency));
-    found.sort((one, other) => isOther(one) - isOther(other) || byName.compare(nameOf(one), nameOf(other)));
+    const fits = inOrder(list).filter((each) => matches(each, { q: text, world: "on" }, list.textOf(each)));
+    const wanted = like()?.currency;
+    const found = wanted ? [...fits.filter(({ currency }) => currency === wanted), ...fits.filter(({ currency }) => currency !== wanted)] : fits;
     return { options: found.slice(0, MOST).map(optionOf), more: Math.max(0, found.length - MOST), empty: mayBeForeign ? "None of yours: type the code or id of an account" : "No account fits" };
   };
   const onPick = async (option) => {
@@ -146,6 +147,12 @@ export function accountPicker({ name, label, context, account = null, isOwn = fa
   };
   const picker = combobox({ name, label, find, ready, isFree: (text) => mayBeForeign && REFERENCE.test(text), onPick, initial: account && optionOf(account) });
   return Object.assign(picker, { account: () => fresh });
+}
+
+/** Return the open accounts of a list by their names. They are sorted anew only when the list has changed. */
+function inOrder({ accounts }) {
+  if (sorted.of !== accounts) sorted = { of: accounts, open: accounts.filter(({ status }) => status === "open").sort((one, other) => byName.compare(nameOf(one), nameOf(other))) };
+  return sorted.open;
 }
 
 function optionOf(account) {

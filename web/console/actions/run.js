@@ -9,12 +9,12 @@ import { isUnclear, keyed, sendOnce, tryOut } from "./send.js";
 /**
  * Run an action: { title, text, fields, request(values), preview(result, values), made(result, values) }. `request`
  * returns { method, path, body }, `preview` (a promise of) what would change, and `made` says what was done, with links.
- * An action without fields begins with its preview. `onDone` is called when the dialog is gone after a change.
+ * An action without fields begins with its preview. `onClosed(hasChanged)` is called when the dialog is gone.
  */
-export function run(action, { onDone }) {
+export function run(action, { onClosed }) {
   const fields = action.fields ?? [];
   let hasChanged = false;
-  const dialog = openDialog(action.title, { isWide: action.isWide, onClose: () => { if (hasChanged) onDone(); } });
+  const dialog = openDialog(action.title, { isWide: action.isWide, onClose: () => onClosed(hasChanged) });
   const form = formOf(action, fields, { onLook: look, onCancel: () => dialog.close() });
   let place = null; // what is shown
 

@@ -79,8 +79,15 @@ export function amend(context, transaction) {
   return {
     title: "Amend", text: "What it said before stays readable, with who has changed it.",
     fields: [textField({ name: "description", label: "Description", value: description, maxlength: 500 }), metadataField({ known: metadata, isExtra: false })],
-    request: (values) => ({ method: "PATCH", path: `/v1/transactions/${transaction.id}`, body: { description: values.description ?? null, metadata: patchOf(metadata, values.metadata) } }),
-    preview: async (result) => memberChanges([["Description", description, result.description], ...pairChanges(metadata, result.metadata)]),
+    request: (values) => {
+      const pairs = patchOf(metadata, values.metadata);
+      const texts = (values.description ?? "") === description ? {} : { description: values.description ?? null };
+      return { method: "PATCH", path: `/v1/transactions/${transaction.id}`, body: Object.keys(pairs).length > 0 ? { ...texts, metadata: pairs } : texts };
+    },
+    preview: async (result) => {
+      const changes = [["Description", description, result.description ?? ""], ...pairChanges(metadata, result.metadata)].filter(([, before, after]) => before !== after);
+      return changes.length > 0 ? memberChanges(changes) : h("p", { class: "muted" }, "Nothing changes.");
+    },
     made: (result) => madeTransaction("The transaction is amended.", result),
   };
 }
