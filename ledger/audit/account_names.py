@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from uuid import UUID
 
 from ledger.audit.export_text import Account
-from ledger.events.account_labels import AccountType
+from ledger.events.account_labels import AccountType, type_by_root
 from ledger.events.accounts import world_account_id
 from ledger.values.derived import text_digest
 
@@ -17,7 +17,6 @@ BEANCOUNT_ROOTS: dict[AccountType, str] = {
     "income": "Income",
     "expense": "Expenses",
 }
-_TYPES: dict[str, AccountType] = {root.lower(): kind for kind, root in BEANCOUNT_ROOTS.items()}
 _WORLD = "equity:world:"  # before a currency
 _by_id = re.compile(r"[a-z]+:accounts:(?:a-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGEST = 8  # characters; enough to tell apart the few codes that become the same name
@@ -107,8 +106,7 @@ def find_type(account: Account) -> AccountType:
 
     Other accounts are assets. The reports of hledger leave out accounts without a type.
     """
-    first = (account.code or "").partition(":")[0].lower()
-    return account.type or _TYPES.get(first, "asset")
+    return account.type or type_by_root(account.code) or "asset"
 
 
 def _name_part(segment: str) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from asyncpg import Record
 
 from ledger.errors import LedgerError
-from ledger.events.account_labels import AccountType
+from ledger.events.account_labels import TYPES_BY_ROOT, AccountType
 from ledger.projections import dated_entries
 from ledger.projections.dated_entries import EffectiveTime
 from ledger.store.connections import Reader
@@ -160,6 +160,8 @@ def _unchanged_since(position: str) -> str:
 
 
 # The current labels of accounts that have not changed since the position, and the past ones of all others.
+_ROOTS = " ".join(f"WHEN '{root}' THEN '{kind}'" for root, kind in TYPES_BY_ROOT.items())
+_TYPE_BY_ROOT = f"CASE lower(split_part(coalesce(present.code, past.code), ':', 1)) {_ROOTS} END"
 _LABELLED = f"""accounts
     LEFT JOIN account_labels AS present ON present.account_id = accounts.id AND {_unchanged_since("$1")}
     LEFT JOIN LATERAL (
@@ -169,7 +171,8 @@ _LABELLED = f"""accounts
     CROSS JOIN LATERAL (
         SELECT CASE WHEN user_id IS NOT NULL THEN coalesce(present.code, past.code) END AS code,
                coalesce(present.name, past.name) AS name,
-               CASE WHEN user_id IS NULL THEN 'equity' ELSE coalesce(present.type, past.type) END AS type,
+               CASE WHEN user_id IS NULL THEN 'equity'
+                    ELSE coalesce(present.type, past.type, {_TYPE_BY_ROOT}) END AS type,
                CASE WHEN user_id IS NULL THEN 'world' WHEN coalesce(present.code, past.code) IS NULL THEN 'uncoded'
                     ELSE 'coded' END AS kind) AS labels"""
 

@@ -12,6 +12,19 @@ import msgspec
 AccountType = Literal["asset", "liability", "equity", "income", "expense"]
 
 MAX_NAME_LENGTH = 200
+# The first segment of a code gives its type to an account without one. hledger and beancount agree on these.
+TYPES_BY_ROOT: dict[str, AccountType] = {
+    "assets": "asset",
+    "liabilities": "liability",
+    "equity": "equity",
+    "income": "income",
+    "expenses": "expense",
+}
+
+
+def type_by_root(code: str | None) -> AccountType | None:
+    """Return the type that a code gives an account without one of its own, or None."""
+    return None if code is None else TYPES_BY_ROOT.get(code.partition(":")[0].lower())
 
 
 class Labels(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -17,6 +17,7 @@ from tests.support.past import PastClock
 YEAR = 2025
 FIRST, LAST = date(YEAR, 1, 1), date(YEAR, 12, 31)
 ENDS = [date(YEAR, month + 1, 1) - timedelta(days=1) for month in range(1, 12)] + [LAST]  # of the months
+QUARTERS = ENDS[2::3]
 CURRENCIES = ("USD", "EUR")
 CREDIT = 10**12  # cents that an account may owe
 CUSTOMERS, SUPPLIERS = 36, 12

@@ -46,7 +46,7 @@ async def list_reconciliations(request: web.Request) -> Reply | Stream:
     return await answer_list(request, span, walk_by_position(query))
 
 
-async def reconcile(request: web.Request) -> Reply:
+async def reconcile_account(request: web.Request) -> Reply:
     """POST /accounts/{id}/reconciliation: compare a statement, and record what is certain."""
     account_id = await read_path_account(request)
     runtime = request.app[RUNTIME]

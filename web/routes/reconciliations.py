@@ -24,7 +24,7 @@ ROUTES = (
     Route(
         "POST",
         "/accounts/{id}/reconciliation",
-        reconciliations.reconcile,
+        reconciliations.reconcile_account,
         ADMIN,
         Operation(
             "Compare an account with a statement of its bank, and match what is certain",

@@ -16,7 +16,7 @@ from ledger.commands.account_labels import LabelChange
 from ledger.commands.accounts import UpdateAccount
 from ledger.errors import Refused
 from ledger.events import decode_event
-from ledger.events.account_labels import AccountDescribed, AccountType, Labels
+from ledger.events.account_labels import AccountDescribed, AccountType, Labels, type_by_root
 from ledger.events.accounts import AccountOpened
 from ledger.projections import account_labels
 from ledger.runtime import Runtime
@@ -30,7 +30,7 @@ ON_A_LEDGER_OF_ITS_OWN = hypothesis.settings(
     max_examples=15,
     phases=set(hypothesis.Phase) - {hypothesis.Phase.explain},
 )
-CODES = (None, "a", "a:b", "A:B:c", "a:bb", "a-b", "b:C", "B:c:d")
+CODES = (None, "a", "a:b", "A:B:c", "a:bb", "a-b", "b:C", "B:c:d", "Income:a", "assets")
 PREFIXES = ("", "a", "a:", "A:b", "a:b:", "b:c", "c")
 
 
@@ -113,7 +113,7 @@ def sum_naively(
         segments = [] if code is None else code.lower().split(":")
         has_prefix = segments[: len(wanted)] == wanted and (len(segments) > len(wanted) or grouping.prefix[-1:] != ":")
         kind = "world" if account.is_world else "uncoded" if code is None else "coded"
-        account_type = "equity" if account.is_world else account.labels.type
+        account_type = "equity" if account.is_world else account.labels.type or type_by_root(code)
         if grouping.prefix and not (has_prefix and code is not None):
             continue
         if grouping.currency not in {None, account.currency}:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from ledger.events.account_labels import type_by_root
 from ledger.settings import Settings
 from tests.support.controls import Api
 from tests.support.journal_reports import NET, TOTAL, Balances, Journals, to_cents
 from tests.support.processes import run_ledger
-from tests.support.year import CURRENCIES, ENDS, FIRST
+from tests.support.year import CURRENCIES, ENDS, FIRST, QUARTERS
 
 POINTS = {"recorded": "at_time", "effective": "effective_at"}
 CREDITS = ("liabilities", "equity", "income")
@@ -37,7 +38,7 @@ class Chart:
         found: Counter[tuple[str, str]] = Counter()
         for account_id, cents in balances.items():
             row = self._accounts[account_id]
-            kind = "equity" if row["user_id"] is None else row.get("type")
+            kind = "equity" if row["user_id"] is None else row.get("type") or type_by_root(row.get("code"))
             if kind in types:
                 name = "world" if row["user_id"] is None else row.get("code", "uncoded").lower()
                 found[row["currency"], name] += cents
@@ -99,11 +100,12 @@ async def test_the_balance_sheet_is_that_of_hledger_and_beancount(
             "Liabilities": read_lines(report, "liabilities"),
             "Equity": read_lines(report, "equity"),
         }
-        balances, result = beancount.balance_sheet(end + timedelta(days=1))
         assert report["balanced"]
-        assert sides["Assets"] == chart.lines(balances, "asset", None)
-        assert sides["Liabilities"] | sides["Equity"] == chart.lines(balances, "liability", "equity")
-        assert {currency: -cents for currency, cents in result.items()} == totals(report, "result")
+        if end in QUARTERS:
+            balances, result = beancount.balance_sheet(end + timedelta(days=1))
+            assert sides["Assets"] == chart.lines(balances, "asset", None)
+            assert sides["Liabilities"] | sides["Equity"] == chart.lines(balances, "liability", "equity")
+            assert {currency: -cents for currency, cents in result.items()} == totals(report, "result")
         for section, lines in shown_by_hledger.items():
             shown = {key: cents[f"{end:%Y-%m}"] for key, cents in lines.items()}
             if section == NET:
@@ -125,12 +127,13 @@ async def test_the_income_statement_is_that_of_hledger_and_beancount(
     hledger = journals[order].hledger
     shown_by_hledger = await hledger.report("is") if hledger else {}
     for end in ENDS:
-        begin, after = end.replace(day=1), end + timedelta(days=1)
+        begin = end.replace(day=1)
         report = await read_report(books, "income-statement", **{"from": str(begin), "to": str(end), "by": order})
         sides = {"Revenues": read_lines(report, "income"), "Expenses": read_lines(report, "expenses")}
-        changes = beancount.changes(begin, after)
-        assert sides["Revenues"] == chart.lines(changes, "income")
-        assert sides["Expenses"] == chart.lines(changes, "expense")
+        if end in QUARTERS:
+            changes = beancount.changes(begin, end + timedelta(days=1))
+            assert sides["Revenues"] == chart.lines(changes, "income")
+            assert sides["Expenses"] == chart.lines(changes, "expense")
         for section, lines in shown_by_hledger.items():
             shown = {key: cents[f"{end:%Y-%m}"] for key, cents in lines.items()}
             named = {currency: cents for (name, currency), cents in shown.items() if name == TOTAL}
