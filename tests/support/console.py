@@ -97,5 +97,6 @@ class Console:
             if RESOURCE_FAILED not in complaint or not any(each in complaint for each in allowed)
         ]
         assert not complaints, complaints
-        elsewhere = {URL(each).origin() for each in self.page.requested} - {self.api.client.make_url("/").origin()}
+        asked = [URL(each) for each in self.page.requested if not each.startswith("data:")]  # the browser's own icons
+        elsewhere = {url.origin() for url in asked} - {self.api.client.make_url("/").origin()}
         assert not elsewhere, elsewhere
