@@ -28,11 +28,12 @@ function mark() {
 }
 
 function userMenu(onSignOut) {
-  const { username, roles } = who();
+  const { id, username, roles } = who();
   const menu = h("details", { class: "menu" },
     h("summary", { "aria-label": `Signed in as ${username}` }, h("span", { class: "avatar", "aria-hidden": "true" }, [...username][0].toUpperCase()), h("span", { class: "menu-name" }, username)),
     h("div", { class: "menu-body" },
       h("p", { class: "muted" }, roles.join(", ")),
+      h("a", { href: link(`/people/${id}`), "data-view": `/people/${id}` }, "You and your sessions"),
       h("button", { type: "button", onclick: () => dispatchEvent(new Event("ledger-scheme")) }, "Light or dark"),
       h("a", { href: "/docs", target: "_blank", rel: "noopener" }, "API documentation"),
       h("button", { type: "button", onclick: onSignOut }, "Sign out")));
