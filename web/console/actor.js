@@ -33,8 +33,8 @@ function columns(context, onSession) {
     { title: "Time", width: "clamp(5rem, 18vw, 10rem)", cell: (command) => when(command.recorded_at, { short: true }) },
     { title: "What", width: "minmax(0, 11rem)", from: 640, cell: nameOf },
     { title: "Outcome", width: "6rem", from: 640, cell: outcome },
-    { title: "Of", cell: (command) => subject(context, command), from: 640 },
-    { title: "What, of", cell: (command) => h("span", { class: "lines" }, h("span", {}, nameOf(command), command.outcome === "refused" && [" ", outcome(command)]), h("span", {}, subject(context, command))), upto: 640 },
+    { title: "About", from: 640, cell: (command) => subject(context, command) },
+    { title: "What, about", upto: 640, cell: (command) => h("span", { class: "lines" }, h("span", {}, nameOf(command), command.outcome === "refused" && [" ", outcome(command)]), h("span", {}, subject(context, command))) },
     { title: "Session", width: "7rem", from: 900, cell: (command) => (command.session_id ? h("button", { type: "button", class: "copy", title: "Show what this session did", onclick: () => onSession(command.session_id) }, shortId(command.session_id)) : muted("–")) },
     { title: "Request", width: "7rem", from: 1000, cell: (command) => (command.request_id ? copyable(command.request_id, shortId(command.request_id)) : muted("–")) },
   ];

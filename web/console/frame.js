@@ -47,8 +47,10 @@ export function markCurrent(view) {
   const root = view ? `/${view.path.split("/")[1]}` : null;
   for (const tab of document.querySelectorAll("[data-view]")) {
     tab.href = link(tab.dataset.view);
-    if (tab.dataset.view === root) tab.setAttribute("aria-current", "page");
-    else tab.removeAttribute("aria-current");
+    if (tab.dataset.view === root) {
+      tab.setAttribute("aria-current", "page");
+      tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else tab.removeAttribute("aria-current");
   }
   const brand = document.querySelector(".brand");
   if (brand) brand.href = link("/");

@@ -25,7 +25,7 @@ function numbers(each) {
       ["Tables", each.tables.join(", ")],
       each.rows !== null && ["Rows, about", count(each.rows)],
       ["Position", count(each.position)],
-      ["Behind", `${count(each.lag_events)} events, ${seconds(each.lag_seconds)}`],
+      ["Behind", each.lag_events === 0 ? "nothing" : `${count(each.lag_events)} ${each.lag_events === 1 ? "event" : "events"}, ${seconds(each.lag_seconds)}`],
       ["Rate", rate(each.per_second)],
     ]),
     each.last_error && h("p", { class: "problem" }, each.last_error),

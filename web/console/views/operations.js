@@ -2,9 +2,9 @@
 
 import { get, known } from "../api.js";
 import { card, fill, h, state } from "../dom.js";
-import { amount, badge, count, money, timeText, when } from "../format.js";
+import { amount, badge, count, money, shortId, timeText, when } from "../format.js";
 import { readMetrics } from "../metrics.js";
-import { accountLink, transactionLink } from "../names.js";
+import { accountLink } from "../names.js";
 import { operationBadge, seconds } from "../progress.js";
 import { projectionDetails, rate } from "../rebuild.js";
 import { fromArray, table } from "../table.js";
@@ -34,14 +34,14 @@ function service(context) {
   const metrics = watch(context, "metrics", { read: () => readMetrics(context.signal), every: (samples) => (samples?.length > 1 ? SLOW_MILLISECONDS : FAST_MILLISECONDS) });
   const status = watch(context, "/v1/ledger/status", { every: () => SLOW_MILLISECONDS });
   const facts = metrics.region((last) => about(last), { part: (samples) => samples.at(-1), lines: 0 });
-  return card("Service", h("div", { class: "tiles trends" },
+  return card("Service", [h("div", { class: "tiles trends" },
     status.region(activity, { part: (body) => body.activity, lines: 2 }),
-    TRENDS.map((each) => metrics.region((samples) => trend(each, samples), { part: (samples) => [...samples], lines: 2 }))), { actions: facts });
+    TRENDS.map((each) => metrics.region((samples) => trend(each, samples), { part: (samples) => [...samples], lines: 2 }))), facts]);
 }
 
 function about({ version, workers, used, connections, waiting, late, refusals }) {
   const parts = [`version ${version}`, `${count(workers)} ${workers === 1 ? "worker" : "workers"}`, `${used} of ${connections} connections used`, `${count(waiting)} commands in flight`, `event loop ${milliseconds(late)} late`, refusals !== null && `${decimal(refusals * 60)} refusals/min`];
-  return h("p", { class: "muted" }, parts.filter(Boolean).join(" · "));
+  return h("p", { class: "muted under" }, parts.filter(Boolean).join(" · "));
 }
 
 function activity({ per_minute: minutes }) {
@@ -51,7 +51,7 @@ function activity({ per_minute: minutes }) {
 }
 
 const decimal = (number) => (number < 10 ? number.toFixed(1) : count(Math.round(number)));
-const milliseconds = (number) => `${number < 0.01 ? (number * 1000).toFixed(1) : Math.round(number * 1000)} ms`;
+const milliseconds = (number) => (number < 1 ? `${number < 0.01 ? (number * 1000).toFixed(1) : Math.round(number * 1000)} ms` : seconds(number));
 
 const TRENDS = [
   { name: "requests", text: "Requests per second", show: decimal, top: 1 },
@@ -110,11 +110,13 @@ function columns(kind, open) {
   return [
     { title: kind === "projection" ? "Projection" : "Follower", width: "minmax(0, 1.4fr)", cell: (each) => h("button", { type: "button", class: "link", onclick: () => open(each.name) }, each.name) },
     { title: "State", width: "minmax(5.5rem, 1fr)", cell: (each) => (each.rebuild?.state === "running" ? badge("rebuilding", "warn") : badge(each.state, STATES[each.state] ?? "plain")) },
-    { title: "Rows", width: "minmax(4rem, .8fr)", end: true, cell: (each) => (each.rows === null ? muted("–") : count(each.rows)) },
-    { title: "Behind", width: "minmax(4rem, 1fr)", end: true, from: 440, cell: behind },
+    ...(kind === "projection" ? [{ title: "Rows", width: "minmax(4rem, .8fr)", end: true, cell: (each) => count(each.rows) }] : []),
+    { title: "Behind", width: "minmax(4rem, 1fr)", end: true, from: kind === "projection" ? 440 : 0, cell: behind },
     { title: "Position", width: "minmax(4rem, .8fr)", end: true, from: 640, cell: (each) => count(each.position) },
     { title: "Rate", width: "minmax(4rem, .8fr)", end: true, from: 540, cell: (each) => rate(each.per_second) },
-    { title: "Last rebuild", width: "minmax(6rem, 1fr)", from: 760, cell: (each) => (each.rebuild ? operationBadge(each.rebuild) : muted("–")) },
+    kind === "projection"
+      ? { title: "Last rebuild", width: "minmax(6rem, 1fr)", from: 760, cell: (each) => (each.rebuild ? operationBadge(each.rebuild) : muted("–")) }
+      : { title: "Error", width: "minmax(6rem, 1fr)", from: 760, cell: (each) => (each.last_error ? h("span", { class: "bad", title: each.last_error }, each.last_error) : muted("–")) },
   ];
 }
 
@@ -154,6 +156,6 @@ function limitOf({ account_id: id, amount_cents: cents }) {
 function schedules(context) {
   return card("Scheduled", context.panel("/v1/transactions", { query: { status: "scheduled", limit: 100 }, live: (event) => /Schedul/.test(event.topic) }, (found) => {
     const next = [...found].sort((one, other) => (one.execute_at < other.execute_at ? -1 : 1));
-    return list(next, (each) => [transactionLink(each.id, each.description ?? each.reference ?? undefined), h("span", { class: "muted" }, when(each.execute_at, { short: true })), each.currency && h("span", { class: "end" }, money(each.amount_cents, each.currency))], "Nothing is scheduled.");
+    return list(next, (each) => [h("a", { href: context.link(`/transactions/${each.id}`), class: "name", title: each.id }, each.description ?? each.reference ?? shortId(each.id)), h("span", { class: "muted" }, when(each.execute_at, { short: true })), each.currency && h("span", { class: "end" }, money(each.amount_cents, each.currency))], "Nothing is scheduled.");
   }));
 }
