@@ -1,5 +1,6 @@
 """Operations: the service in numbers, rebuilds from start to swap, and verifications with their findings."""
 
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -109,10 +110,19 @@ async def test_periods_monitors_and_schedules_are_listed(console: Console, api: 
     await api.post("/v1/monitors", watched)
     await api.post("/v1/periods/close", {"through": "2026-01-31"})
     between = {"source_account_id": account["id"], "destination_account_id": other["id"], "amount_cents": 500}
-    await api.post("/v1/transactions/transfer", {**between, "description": "rent", "execute_at": "2036-01-01T00:00:00Z"})
+    await api.post(
+        "/v1/transactions/transfer", {**between, "description": "rent", "execute_at": "2036-01-01T00:00:00Z"}
+    )
 
     await console.open("/operations")
-    for text in ("open since 2026-02-01", "through 2026-01-31", "available < 100.00 USD", "users:alice", "rent", "5.00 USD"):
+    for text in (
+        "open since 2026-02-01",
+        "through 2026-01-31",
+        "available < 100.00 USD",
+        "users:alice",
+        "rent",
+        "5.00 USD",
+    ):
         await console.sees(text)
 
 
@@ -144,3 +154,21 @@ async def test_others_have_no_right_to_it(console: Console, api: Api, roles: str
 
     await console.sees("Operations are for admins and auditors")
     assert not {"Operations", "People"} & set(await console.texts("#bar .tabs a"))
+
+
+async def test_metrics_are_read_as_numbers(console: Console) -> None:
+    await console.open("/operations")
+    before, after = (
+        f'seconds_bucket{{le="0.1",route="/a \\" b"}} {low}\nseconds_bucket{{le="0.2",route="/a"}} {high}\n'
+        f'seconds_bucket{{le="+Inf",route="/a"}} {high}\n# a comment\nbusy 3.5\n'
+        for low, high in ((5, 10), (5, 30))
+    )
+    script = f"""import("/console/metrics.js").then(({{ parse, quantile }}) => {{
+      const [before, after] = [{json.dumps(before)}, {json.dumps(after)}].map(parse);
+      window.read = [after.get("busy")[0].value, quantile(after, before, "seconds_bucket", 0.5),
+                     quantile(after, after, "seconds_bucket", 0.5)];
+    }}) && true"""
+    await console.run(script)
+    await console.until("window.read")
+
+    assert [3.5, pytest.approx(0.15), None] == await console.run("window.read")

@@ -3,14 +3,16 @@
 import { send } from "./api.js";
 
 const MOST = 240; // readings in memory
-const samples = []; // they stay when the reader leaves the view and comes back
+const samples = []; // what each reading says; they stay when the reader leaves the view and comes back
+let last = null; // the reading itself: { time, series }
 const STREAMS = new Set(["/events"]); // requests that last as long as somebody follows
 
 /** Read the metrics now; return all readings, oldest first, each with its time and what it says. Raises `Problem`. */
 export async function readMetrics(signal) {
   const response = await send("GET", "/metrics", { headers: { Accept: "text/plain" }, signal });
-  const series = parse(await response.text());
-  samples.push({ time: Date.now(), series, ...summary(series, samples.at(-1)) });
+  const reading = { time: Date.now(), series: parse(await response.text()) };
+  samples.push({ time: reading.time, ...summary(reading, last) });
+  last = reading;
   if (samples.length > MOST) samples.shift();
   return samples;
 }
@@ -28,8 +30,8 @@ export function parse(text) {
   return series;
 }
 
-function summary(series, before) {
-  const seconds = before ? (Date.now() - before.time) / 1000 : null;
+function summary({ time, series }, before) {
+  const seconds = before ? (time - before.time) / 1000 : null;
   const rate = (name) => (before ? Math.max(0, total(series, name) - total(before.series, name)) / seconds : null);
   return {
     requests: rate("ledger_http_requests_total"),

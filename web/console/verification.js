@@ -4,6 +4,7 @@ import { changeButton } from "./confirm.js";
 import { card, h } from "./dom.js";
 import { count, words } from "./format.js";
 import { operationBadge, origin, progress, valueText } from "./progress.js";
+import { link } from "./router.js";
 import { setAt } from "./time.js";
 import { watch } from "./watch.js";
 
@@ -54,13 +55,14 @@ function findings({ findings: shown, omitted }) {
   return [
     h("div", { class: "scroll findings", tabindex: "0", role: "region", "aria-label": "Findings" },
       h("table", {},
-        h("thead", {}, h("tr", {}, ["Rule", "Where", "Expected", "Found"].map((text) => h("th", { scope: "col" }, text)))),
-        h("tbody", {}, shown.map((each) => h("tr", {}, h("td", {}, words(each.rule)), h("td", {}, place(each)), h("td", {}, h("code", {}, valueText(each.expected))), h("td", { class: "bad" }, h("code", {}, valueText(each.found)))))))),
+        h("thead", {}, h("tr", {}, ["Broken rule", "Where", "Expected", "Found"].map((text) => h("th", { scope: "col" }, text)))),
+        h("tbody", {}, shown.map((each) => h("tr", {}, h("td", {}, words(each.rule)), h("td", {}, place(each)), h("td", { "data-label": "expected" }, h("code", {}, valueText(each.expected))), h("td", { class: "bad", "data-label": "found" }, h("code", {}, valueText(each.found)))))))),
     others.length > 0 && h("p", { class: "muted" }, "Not listed: ", others.map(([rule, number]) => `${count(number)} × ${words(rule)}`).join(", ")),
   ];
 }
 
 function place({ table, row, column, stream_id: stream, version, position }) {
-  const parts = [[table, row].filter(Boolean).join(" "), column, stream && `stream ${stream}`, version !== undefined && `version ${version}`].filter(Boolean);
-  return [parts.join(" · "), position !== undefined && h("button", { type: "button", class: "copy", title: "Show the ledger as of this event", onclick: () => setAt({ position }) }, `@ ${count(position)}`)];
+  const name = table === "accounts" ? h("a", { href: link(`/accounts/${row}`), class: "name" }, row) : row;
+  const others = [column, stream && `stream ${stream}`, version !== undefined && `version ${version}`].filter(Boolean).join(" · ");
+  return [table && [table, " ", name, others && " · "], others, position !== undefined && h("button", { type: "button", class: "copy", title: "Show the ledger as of this event", onclick: () => setAt({ position }) }, `@ ${count(position)}`)];
 }

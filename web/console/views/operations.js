@@ -36,7 +36,7 @@ function service(context) {
   const facts = metrics.region((last) => about(last), { part: (samples) => samples.at(-1), lines: 0 });
   return card("Service", [h("div", { class: "tiles trends" },
     status.region(activity, { part: (body) => body.activity, lines: 2 }),
-    TRENDS.map((each) => metrics.region((samples) => trend(each, samples), { part: (samples) => [...samples], lines: 2 }))), facts]);
+    TRENDS.map((each) => metrics.region((samples) => trend(each, samples), { part: (samples) => samples.map((sample) => [sample.time, sample[each.name]]), lines: 2 }))), facts]);
 }
 
 function about({ version, workers, used, connections, waiting, late, refusals }) {
@@ -61,8 +61,8 @@ const TRENDS = [
   { name: "memory", text: "Memory", show: (bytes) => `${Math.round(bytes / 1_048_576)} MiB` },
 ];
 
-function trend({ name, text, show: format, top = 0 }, samples) {
-  const points = samples.map((sample) => [sample.time, sample[name]]).filter(([time]) => time > Date.now() - SPAN_MILLISECONDS);
+function trend({ text, show: format, top = 0 }, samples) {
+  const points = samples.filter(([time]) => time > Date.now() - SPAN_MILLISECONDS);
   const values = points.map(([, value]) => value).filter((value) => value !== null);
   const last = values.length > 0 ? format(values.at(-1)) : "–";
   const label = values.length > 0 ? `${text}: ${last}, between ${format(Math.min(...values))} and ${format(Math.max(...values))} since ${timeText(points[0][0])}` : `${text}: not known yet`;
@@ -81,6 +81,7 @@ function projections(context) {
     fill(details, name && projectionDetails(context, watched, name, () => { open(null); }));
     frame.classList.toggle("with-details", Boolean(name));
     if (name) details.scrollIntoView({ block: "nearest" });
+    else frame.querySelector(".grid")?.focus();
   };
   const lists = ["projection", "follower"].map((kind) => listOf(watched, kind, open));
   const frame = h("div", { class: "with-side" }, h("div", { class: "side-main" }, lists), details);
