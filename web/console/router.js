@@ -12,6 +12,9 @@ export const VIEWS = [
   { path: "/accounts", load: () => import("./views/accounts.js"), name: "Accounts", key: "a", roles: ["admin", "auditor", "customer"] },
   { path: "/accounts/:id", load: () => import("./views/account.js") },
   { path: "/transactions", load: () => import("./views/transactions.js"), name: "Transactions", key: "t", roles: ["admin", "auditor", "customer"] },
+  { path: "/operations", load: () => import("./views/operations.js"), name: "Operations", key: "s", roles: ["admin", "auditor"] },
+  { path: "/people", load: () => import("./views/people.js"), name: "People", key: "p", roles: ["admin", "auditor"] },
+  { path: "/people/:id", load: () => import("./views/person.js") },
 ];
 
 let show = () => {};
