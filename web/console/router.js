@@ -12,6 +12,7 @@ export const VIEWS = [
   { path: "/accounts", load: () => import("./views/accounts.js"), name: "Accounts", key: "a", roles: ["admin", "auditor", "customer"] },
   { path: "/accounts/:id", load: () => import("./views/account.js") },
   { path: "/transactions", load: () => import("./views/transactions.js"), name: "Transactions", key: "t", roles: ["admin", "auditor", "customer"] },
+  { path: "/transactions/:id", load: () => import("./views/transaction.js") },
 ];
 
 let show = () => {};
