@@ -6,7 +6,7 @@ import { transactionLink } from "./names.js";
 
 const ENDS = { voided: "Released", expired: "Expired" };
 
-/** Return how the amount of a transaction between two accounts is made up: [{ cents, kind, text }]. */
+/** Return how an amount is made up: [{ cents, kind, text }], where the kind is moved, open or ended. */
 export function partsOf(transaction) {
   const { kind, status, amount_cents: cents } = transaction;
   if (kind !== "hold") return [{ cents, kind: status === "posted" ? "moved" : status === "scheduled" ? "open" : "ended", text: status === "posted" ? "" : status }];

@@ -1,5 +1,6 @@
 // The postings of a transaction as a picture: who paid is on the left, who received is on the right.
 
+import { partsOf } from "./chain.js";
 import { h, svg } from "./dom.js";
 import { amount, count } from "./format.js";
 import { accountLink } from "./names.js";
@@ -18,27 +19,25 @@ export function postingsOf(transaction) {
   return [{ account_id: source, amount_cents: -cents, currency }, { account_id: destination, amount_cents: cents, currency }];
 }
 
-/**
- * Return the picture of postings, one for each currency, and a table of many. `parts` says how an amount between two
- * accounts is made up: [{ cents, kind, text }], where the kind is moved, open or ended.
- */
-export function flowPicture(transaction, parts) {
+/** Return the picture of a transaction's postings, one for each currency, and a table of them if there are many. */
+export function flowPicture(transaction) {
   const postings = postingsOf(transaction);
   const currencies = [...new Set(postings.map(({ currency }) => currency))];
-  return [currencies.map((currency) => figureOf(postings.filter((each) => each.currency === currency), parts)), postings.length > 2 && tableOf(postings)];
+  return [currencies.map((currency) => figureOf(transaction, postings.filter((each) => each.currency === currency))), postings.length > 2 && tableOf(postings)];
 }
 
-function figureOf(postings, parts) {
+function figureOf(transaction, postings) {
   const payers = sideOf(postings.filter(({ amount_cents: cents }) => cents < 0));
   const receivers = sideOf(postings.filter(({ amount_cents: cents }) => cents >= 0));
   const height = Math.max(payers.length, receivers.length) * ROW;
   const isPair = payers.length === 1 && receivers.length === 1;
   const [{ currency }] = postings;
   const total = receivers.reduce((sum, { cents }) => sum + cents, 0n);
+  const parts = partsOf({ ...transaction, amount_cents: Number(total) });
   return h("figure", { class: "flow", role: "group", "aria-label": `${count(payers.length)} paid ${amount(total, currency)} ${currency} to ${count(receivers.length)}` },
     listOf("Paid", payers, currency),
     h("div", { class: "ribbons", style: { height: `${height}px` } },
-      svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, isPair ? straight(parts, height) : bundle(payers, receivers, height)),
+      svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, isPair ? straight(parts, height) : bundle(payers, receivers, { height, kind: parts[0].kind })),
       isPair ? labelOf(parts, currency) : h("p", { class: "flow-label" }, amount(total, currency), " ", h("span", { class: "unit" }, currency))),
     listOf("Received", receivers, currency));
 }
@@ -75,7 +74,7 @@ function straight(parts, height) {
 }
 
 /** Draw ribbons from each payer into a bar, and from the bar to each receiver. */
-function bundle(payers, receivers, height) {
+function bundle(payers, receivers, { height, kind }) {
   const all = payers.reduce((sum, { cents }) => sum + Number(cents), 0);
   const half = (rows, isLeft) => {
     const sizes = thicknesses(rows.map(({ cents }) => cents), all);
@@ -85,7 +84,7 @@ function bundle(payers, receivers, height) {
       const outside = start + index * ROW + (ROW - sizes[index]) / 2;
       const path = ribbon(isLeft ? 0 : WIDTH, outside, WIDTH / 2, inside, sizes[index]);
       inside += sizes[index];
-      return svg("path", { class: "ribbon moved", d: path });
+      return svg("path", { class: `ribbon ${kind}`, d: path });
     });
   };
   return [...half(payers, true), ...half(receivers, false), svg("rect", { class: "bar", x: (WIDTH - BAR) / 2, y: (height - THICKEST) / 2 - 2, width: BAR, height: THICKEST + 4 })];

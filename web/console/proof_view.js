@@ -54,6 +54,7 @@ export function proofPart(context, transaction, { onProven, onFailed }) {
       return fill(place, verdict.unknownKey ? unknownKey(verdict.unknownKey) : proven(verdict.checked, own), keyForm(own, place.check), h("div", { class: "actions" }, receiptButton()));
     } catch (error) {
       if (error.name === "AbortError") return place;
+      if (error.code === "seal_mismatch") return onFailed(failedPage({ reason: `${error.message}. ${error.help}.` }, { again: place.check, receiptButton: () => null }));
       if (error instanceof Problem) return fill(place, refusal(error));
       throw error;
     }
@@ -174,6 +175,6 @@ function failedPage({ reason, failed }, { own, again, receiptButton, useService 
     h("p", {}, "Do not rely on what the service shows. Keep the receipt, and tell the operator: ledger audit verify-seals finds what was changed."),
     h("div", { class: "buttons" },
       h("button", { type: "button", onclick: again }, "Check again"),
-      own && h("button", { type: "button", onclick: useService }, "Use the service's key"),
+      own && h("button", { type: "button", class: "service-key", onclick: useService }, "Use the service's key"),
       receiptButton()));
 }

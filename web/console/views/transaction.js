@@ -1,7 +1,7 @@
 // A transaction: what it moved, what became of it, who sent it, its stored events, and its proof.
 
-import { chainOf, partsOf } from "../chain.js";
 import { Problem } from "../api.js";
+import { chainOf } from "../chain.js";
 import { card, copyable, facts, fill, h, loading, problemState, state } from "../dom.js";
 import { amount, count, idOf, shortId, statusBadge, when, words } from "../format.js";
 import { accountLink, transactionLink, userLink } from "../names.js";
@@ -29,15 +29,16 @@ export async function show(context) {
   const view = h("div", { class: "transaction" });
   const ours = (event) => !event || event.stream_id === transaction.id || JSON.stringify(event.state).includes(transaction.id);
   const events = eventsCard(context, transaction);
+  const content = [];
   const proof = proofPart(context, transaction, {
     onProven: (checked) => { view.classList.remove("failed"); fill(view, ...content); events.prove(checked); },
     onFailed: (page) => { view.classList.add("failed"); document.title = "Not proven · Ledger"; fill(view, page); return page; },
   });
-  const content = [
-    context.panel(path, { at: true, live: ours }, (now) => [heading(now), flowPicture(now, partsOf(now)), parts(context, now)]),
+  content.push(
+    context.panel(path, { at: true, live: ours }, (now) => [heading(now), flowPicture(now), parts(context, now)]),
     card("Proof", proof, { className: "proof-card" }),
     events,
-  ];
+  );
   context.onEvent((event) => { if (event && ours(event)) void proof.check(); });
   return fill(view, ...content);
 }
