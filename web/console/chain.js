@@ -70,6 +70,6 @@ function stepOf({ id, name, at, text, note, isOpen, isEnd }, isShown) {
   return h("li", { class: [isShown && "shown", isOpen && "open", isEnd && "ended"].filter(Boolean).join(" ") || null, "aria-current": isShown ? "step" : null },
     h("span", { class: "step-name" }, id && !isShown ? transactionLink(id, name) : name),
     text && h("span", { class: "step-amount" }, text),
-    h("span", { class: "muted" }, at ? when(at, { short: true }) : "time not kept"),
+    at && h("span", { class: "muted" }, when(at, { short: true })),
     note && h("span", { class: "muted step-note", title: note }, note));
 }

@@ -7,7 +7,7 @@ import { toHex } from "./proof.js";
 const NARROWEST = 46; // pixels between two nodes, for the path to be drawn from left to right
 const WIDEST = 96;
 const START = 28;
-const END = 300; // pixels for the block and its signature
+const END = 316; // pixels for the block and its signature
 const LINE = 60; // where the path is, from the top
 const ASIDE = 34; // from the path to the hashes beside it
 const STEP = 46; // pixels between two nodes, from top to bottom

@@ -38,7 +38,7 @@ function figureOf(transaction, postings) {
     listOf("Paid", payers, currency),
     h("div", { class: "ribbons", style: { height: `${height}px` } },
       svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, isPair ? straight(parts, height) : bundle(payers, receivers, { height, kind: parts[0].kind })),
-      isPair ? labelOf(parts, currency) : h("p", { class: "flow-label" }, amount(total, currency), " ", h("span", { class: "unit" }, currency))),
+      isPair ? labelOf(parts, currency) : h("p", { class: "flow-label over" }, h("span", {}, h("strong", {}, amount(total, currency)), " ", h("span", { class: "unit" }, currency)))),
     listOf("Received", receivers, currency));
 }
 

@@ -29,32 +29,40 @@ function keepOwnKey(text) {
   }
 }
 
+/** Return the button that saves the receipt of a transaction, to be checked elsewhere. */
+export function receiptButton({ id }) {
+  return downloadButton("Receipt", proofPath(id), `${id}.receipt.json`);
+}
+
+function proofPath(id) {
+  return `/v1/transactions/${id}/proof`;
+}
+
 /**
  * Return a part that reads the receipt of a transaction and checks it. `onProven(checked)` gets the checked proofs,
  * `onFailed(page)` the page that says that the proof does not hold. The element has `check()`, to do so again.
  */
 export function proofPart(context, transaction, { onProven, onFailed }) {
   const place = h("div", { class: "proof" }, loading(3));
-  const path = `/v1/transactions/${transaction.id}/proof`;
-  const receiptButton = () => downloadButton("Receipt", path, `${transaction.id}.receipt.json`);
+  const path = proofPath(transaction.id);
   let timer = 0;
   context.onLeave(() => clearTimeout(timer));
 
   place.check = async () => {
     clearTimeout(timer);
     const isIncapable = await missing();
-    if (isIncapable) return fill(place, incapable(isIncapable), h("div", { class: "actions" }, receiptButton()));
+    if (isIncapable) return fill(place, incapable(isIncapable));
     try {
       const [receipt, own] = [await get(path, { signal: context.signal }), ownKey()];
       const keys = await keysOf(own ?? JSON.stringify(await get(KEYS, { signal: context.signal })));
       const verdict = await judge(transaction, receipt, keys, { own, isNow: context.isNow });
       if (context.signal.aborted) return place;
-      if (verdict.reason) return onFailed(failedPage(verdict, { own, again: place.check, receiptButton, useService: () => { keepOwnKey(null); return place.check(); } }));
+      if (verdict.reason) return onFailed(failedPage(verdict, { own, again: place.check, receipt: receiptButton(transaction), useService: () => { keepOwnKey(null); return place.check(); } }));
       onProven(verdict.checked);
-      return fill(place, verdict.unknownKey ? unknownKey(verdict.unknownKey) : proven(verdict.checked, own), keyForm(own, place.check), h("div", { class: "actions" }, receiptButton()));
+      return fill(place, verdict.unknownKey ? unknownKey(verdict.unknownKey) : proven(verdict.checked, own), keyForm(own, place.check));
     } catch (error) {
       if (error.name === "AbortError") return place;
-      if (error.code === "seal_mismatch") return onFailed(failedPage({ reason: `${error.message}. ${error.help}.` }, { again: place.check, receiptButton: () => null }));
+      if (error.code === "seal_mismatch") return onFailed(failedPage({ reason: `${error.message}. ${error.help}.` }, { again: place.check }));
       if (error instanceof Problem) return fill(place, refusal(error));
       throw error;
     }
@@ -116,7 +124,7 @@ function proven(checked, own) {
   const picture = h("div", {});
   const blocks = [...new Set(checked.map(({ proof }) => proof.block.number))];
   const [{ proof: { block } }] = checked;
-  const choose = h("select", { "aria-label": "Event whose path is drawn" }, checked.map(({ proof: { event } }, index) => h("option", { value: String(index) }, `${event.topic}, position ${count(event.notification_id)}`)));
+  const choose = h("select", {}, checked.map(({ proof: { event } }, index) => h("option", { value: String(index) }, `${event.topic}, position ${count(event.notification_id)}`)));
   const draw = () => { const one = checked[Number(choose.value)]; fill(picture, pathPicture(one), pathTable(one)); };
   choose.addEventListener("change", draw);
   draw();
@@ -124,8 +132,8 @@ function proven(checked, own) {
   return [
     h("div", { class: "verdict", role: "status" },
       h("p", { class: "verdict-title good" }, h("span", { "aria-hidden": "true" }, "✓ "), "Verified in this browser"),
-      h("p", { class: "muted" }, `${events} in ${blocks.length === 1 ? "block" : "blocks"} ${blocks.map(count).join(", ")} of the log, unchanged. Checked at ${clockText(Date.now())}, with the key `, copyable(block.key_id, shortId(block.key_id)), own ? ", which you pasted." : ", which the service publishes."),
-      checked.length > 1 && choose),
+      h("p", { class: "muted" }, `${events} in ${blocks.length === 1 ? "block" : "blocks"} ${blocks.map(count).join(", ")} of the log, unchanged. Checked at ${clockText(Date.now())}, with the key `, copyable(block.key_id, shortId(block.key_id)), own ? ", which you pasted." : ", which the service publishes.")),
+    checked.length > 1 && h("label", { class: "path-of" }, "The path of", choose),
     picture,
     h("div", { class: "told-apart" },
       h("section", { class: "computed" }, h("h3", {}, "Computed here"), h("ul", {}, [
@@ -166,7 +174,7 @@ function keyForm(own, check) {
 }
 
 /** Return the page that stands in the place of the view when a proof does not hold. */
-function failedPage({ reason, failed }, { own, again, receiptButton, useService }) {
+function failedPage({ reason, failed }, { own, again, receipt, useService }) {
   return h("div", { class: "not-proven", role: "alert" },
     h("p", { class: "cross", "aria-hidden": "true" }, "✗"),
     h("h1", {}, "This transaction is not proven"),
@@ -176,5 +184,5 @@ function failedPage({ reason, failed }, { own, again, receiptButton, useService 
     h("div", { class: "buttons" },
       h("button", { type: "button", onclick: again }, "Check again"),
       own && h("button", { type: "button", class: "service-key", onclick: useService }, "Use the service's key"),
-      receiptButton()));
+      receipt));
 }

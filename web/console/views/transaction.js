@@ -7,11 +7,12 @@ import { amount, count, idOf, shortId, statusBadge, when, words } from "../forma
 import { accountLink, transactionLink, userLink } from "../names.js";
 import { flowPicture, postingsOf } from "../posting_flow.js";
 import { contentOf } from "../proof.js";
-import { proofPart } from "../proof_view.js";
+import { proofPart, receiptButton } from "../proof_view.js";
 import { fromArray, table } from "../table.js";
 import { setAt } from "../time.js";
 
 const REACH = 100; // positions between a transaction's event and its entries
+const OF_ACCOUNTS = /^(Account|Funds|Incoming)/; // topics of events in the stream of an account
 const MOST_COMMANDS = 20; // whose senders are shown
 const MOST_REVERSALS = 100;
 
@@ -30,16 +31,21 @@ export async function show(context) {
   const ours = (event) => !event || event.stream_id === transaction.id || JSON.stringify(event.state).includes(transaction.id);
   const events = eventsCard(context, transaction);
   const content = [];
+  const showAs = (name, page = null) => {
+    view.classList.toggle("failed", page !== null);
+    document.title = `${name} · Ledger`;
+    fill(view, page ?? content);
+  };
   const proof = proofPart(context, transaction, {
-    onProven: (checked) => { view.classList.remove("failed"); fill(view, ...content); events.prove(checked); },
-    onFailed: (page) => { view.classList.add("failed"); document.title = "Not proven · Ledger"; fill(view, page); return page; },
+    onProven: (checked) => { if (view.classList.contains("failed")) showAs(title()); events.prove(checked); },
+    onFailed: (page) => showAs("Not proven", page),
   });
   content.push(
     context.panel(path, { at: true, live: ours }, (now) => [heading(now), flowPicture(now), parts(context, now)]),
-    card("Proof", proof, { className: "proof-card" }),
+    card("Proof", proof, { actions: receiptButton(transaction) }),
     events,
   );
-  context.onEvent((event) => { if (event && ours(event)) void proof.check(); });
+  context.onEvent((event) => { if (event && ours(event)) { void proof.check(); events.read(); } });
   return fill(view, ...content);
 }
 
@@ -56,7 +62,7 @@ async function find(context, path) {
 function headline(transaction) {
   const [{ currency }] = postingsOf(transaction);
   const cents = postingsOf(transaction).filter((each) => each.currency === currency && each.amount_cents > 0).reduce((sum, each) => sum + BigInt(each.amount_cents), 0n);
-  const kind = words(transaction.kind);
+  const kind = transaction.kind === "journal" ? "journal entry" : words(transaction.kind);
   return `${kind.charAt(0).toUpperCase()}${kind.slice(1)} ${amount(cents, currency)} ${currency}`;
 }
 
@@ -71,20 +77,22 @@ function heading(transaction) {
 /** Return what depends on the transaction as it is now: its chain, its details and its senders. */
 function parts(context, transaction) {
   return h("div", { class: "transaction-parts" },
-    card("Chain", chain(context, transaction), { className: "wide" }),
+    chain(context, transaction),
     card("Details", [details(transaction), amendments(context, transaction)]),
     card("Who did it", senders(context, transaction)));
 }
 
 /** Return the chain, from the transaction that was reversed, if this is a reversal. */
 function chain(context, transaction) {
-  const place = h("div", {}, chainOf(transaction, [], transaction.id));
+  const place = card("Chain", chainOf(transaction, [], transaction.id), { className: "wide" });
+  const draw = (list) => { place.lastChild.replaceWith(list); place.hidden = list.children.length < 2; };
+  draw(place.lastChild);
   const id = transaction.reverses ?? transaction.id;
   const read = async () => {
     const original = transaction.reverses ? await context.get(`/v1/transactions/${id}`, { at: true }) : transaction;
     const reversals = original.reversed_by || original.reversed_cents ? await context.get("/v1/transactions", { query: { reverses: id, limit: MOST_REVERSALS }, at: true }) : [];
     const found = reversals.some((each) => each.id === transaction.id) || !transaction.reverses ? reversals : [transaction, ...reversals];
-    fill(place, chainOf(original, found.toReversed(), transaction.id));
+    draw(chainOf(original, found.toReversed(), transaction.id));
   };
   read().catch((error) => { if (error.name !== "AbortError") throw error; });
   return place;
@@ -152,22 +160,30 @@ function isBefore({ at }, { position, recorded_at: time }) {
   return at.position === undefined ? time <= at.time : position <= at.position;
 }
 
-/** Return the stored events. Customers see those of their receipt. `prove(checked)` marks the proven ones. */
+/** Return the stored events. Customers see those of their receipt. `prove(checked)` marks the proven ones, `read()` reads again. */
 function eventsCard(context, transaction) {
   const place = h("div", {}, loading(3));
   const isReader = context.can("admin", "auditor");
-  let proven = new Map(); // contents by position
-  const draw = (events) => fill(place, eventsTable(events.filter((event) => isBefore(context, event)), proven));
-  const read = async () => draw(await eventsOf(context, transaction.id));
+  let proven = new Set(); // positions
+  let known = null; // events
+  const draw = () => { if (known) fill(place, eventsTable(known.filter((event) => isBefore(context, event)), proven)); };
   const part = card("Stored events", place);
   part.prove = (checked) => {
-    proven = new Map(checked.filter(({ holds }) => holds).map(({ proof: { event } }) => [event.notification_id, event]));
-    if (isReader) void start();
-    else draw(checked.map(({ proof: { event } }) => stored(event)));
+    proven = new Set(checked.filter(({ holds }) => holds).map(({ proof: { event } }) => event.notification_id));
+    if (!isReader) known = checked.map(({ proof: { event } }) => stored(event));
+    draw();
   };
-  const start = () => read().catch((error) => { if (error.name !== "AbortError") fill(place, problemState(error, start)); });
-  if (isReader) void start();
-  else fill(place, state("empty", "Your receipt has them", "They are shown when they are sealed."));
+  part.read = async () => {
+    if (!isReader) return;
+    try {
+      known = await eventsOf(context, transaction.id);
+      draw();
+    } catch (error) {
+      if (error.name !== "AbortError") fill(place, problemState(error, part.read));
+    }
+  };
+  if (!isReader) fill(place, state("empty", "Your receipt has them", "They are shown when they are sealed."));
+  void part.read();
   return part;
 }
 
@@ -194,10 +210,10 @@ async function eventsOf(context, id) {
 
 function eventsTable(events, proven) {
   const grid = table({ label: "Stored events", source: fromArray(events), onOpen: showEvent, empty: "No events", columns: [
-    { title: "Proven", width: "4rem", cell: ({ position }) => (proven.has(position) ? h("span", { class: "good" }, "✓") : h("span", { class: "muted" }, "–")) },
+    { title: "Proven", width: "4rem", cell: ({ position }) => (proven.has(position) ? h("span", { class: "good" }, "✓") : h("span", { class: "muted", title: "Not in the receipt" }, "–")) },
     { title: "Position", width: "6rem", from: 480, cell: (event) => h("button", { type: "button", class: "copy", title: "Show the ledger as of this event", onclick: () => setAt({ position: event.position, time: event.recorded_at }) }, `@ ${event.position}`) },
     { title: "Topic", width: "minmax(0, 12rem)", cell: (event) => event.topic },
-    { title: "Stream", width: "minmax(0, 12rem)", cell: (event) => (event.topic.startsWith("Account") ? accountLink(event.stream_id) : idOf(event.stream_id)) },
+    { title: "Stream", width: "minmax(0, 12rem)", cell: (event) => (OF_ACCOUNTS.test(event.topic) ? accountLink(event.stream_id) : idOf(event.stream_id)) },
     { title: "Version", width: "4rem", end: true, from: 640, cell: (event) => `#${event.version}` },
     { title: "State, as stored", from: 800, cell: (event) => h("code", {}, JSON.stringify(event.state)) },
   ] });
