@@ -49,7 +49,7 @@ function across(checked, step) {
         index === steps.length - 1 ? null : text(x, LINE - side * 14 + (side < 0 ? 4 : 0), short(node), "middle"));
     }),
     steps.length === 0 && root(START, LINE),
-    draws(steps.length, text(end, LINE - 20, "root", "middle", "name"),
+    draws(steps.length, text(end, steps.at(-1)?.isRight ? LINE + 28 : LINE - 20, "root", "middle", "name"),
       double(end + 12, LINE, end + 44, LINE),
       box(end + 44, LINE, block),
       double(end + 164, LINE, end + 196, LINE),
@@ -134,5 +134,5 @@ export function pathTable({ leaf, steps, proof: { block } }) {
         h("tbody", {}, row("leaf", "the event, hashed here", leaf),
           steps.flatMap(({ sibling, isRight, node }, index) => [
             row("beside it", `the receipt, on the ${isRight ? "left" : "right"}`, sibling),
-            row(index === steps.length - 1 ? "root" : "node", `both, hashed here; in block ${count(block.number)} if it is the root`, node)])))));
+            row(index === steps.length - 1 ? "root" : "node", index === steps.length - 1 ? `both, hashed here; block ${count(block.number)} has the same` : "both, hashed here", node)])))));
 }

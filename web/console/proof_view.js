@@ -10,6 +10,7 @@ import { checkReceipt, differences, keysOf, MalformedError, missing } from "./pr
 const KEYS = "/.well-known/ledger-seal.json";
 const OWN_KEY = "ledger-proof-key"; // in the browser's storage: what a reader pasted stays
 const FIRST_WAIT_SECONDS = 2;
+const LABELS = { path: ["Root of the block", "Root that the event leads to"], position: ["Positions of the block", "Position"], key: ["Signed with", "Pasted"], signature: ["", ""] };
 
 /** Return the key that the reader has pasted, or null. */
 function ownKey() {
@@ -90,9 +91,9 @@ async function judge(transaction, receipt, keys, { own, isNow }) {
     throw error;
   }
   const [failed] = checked.flatMap(({ proof, checks }) => checks.filter(({ holds }) => !holds).map((check) => ({ ...check, proof })));
-  if (failed && (failed.name !== "key" || own)) return { reason: reasonOf(failed), failed };
+  if (failed && (failed.name !== "key" || own)) return { reason: reasonOf(failed), failed: { ...failed, labels: LABELS[failed.name] } };
   const [different] = differences(transaction, receipt, { isNow });
-  if (different) return { reason: `The service shows another ${words(different.name)} than the sealed events have.`, failed: { expected: different.proven, found: different.shown } };
+  if (different) return { reason: `The service shows another ${words(different.name)} than the sealed events have.`, failed: { labels: ["Sealed", "Shown"], expected: different.proven, found: different.shown } };
   return { checked, unknownKey: failed?.expected };
 }
 
@@ -179,7 +180,7 @@ function failedPage({ reason, failed }, { own, again, receipt, useService }) {
     h("p", { class: "cross", "aria-hidden": "true" }, "✗"),
     h("h1", {}, "This transaction is not proven"),
     h("p", { class: "reason" }, reason),
-    failed?.expected && facts([["Sealed", failed.expected], ["Found", failed.found || "nothing"]]),
+    failed?.expected && facts([[failed.labels[0], failed.expected], [failed.labels[1], failed.found || "nothing"]]),
     h("p", {}, "Do not rely on what the service shows. Keep the receipt, and tell the operator: ledger audit verify-seals finds what was changed."),
     h("div", { class: "buttons" },
       h("button", { type: "button", onclick: again }, "Check again"),
