@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.store.connections import Connection, Reader
+from ledger.store.connections import Reader
 from ledger.store.statements import Statement, blobs, columns, texts, uuids, words
 
 

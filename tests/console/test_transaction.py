@@ -54,7 +54,8 @@ CHECK_VECTOR = """
     const changed = RECEIPT.slice(0, index) + other + RECEIPT.slice(index + 1);
     if (await holds(changed)) unnoticed.push(changed);
   }
-  return { holds: await holds(RECEIPT), hashes: checked.flatMap(({ leaf, hash }) => [toHex(leaf), toHex(hash)]), unnoticed };
+  const hashes = checked.flatMap(({ leaf, hash }) => [toHex(leaf), toHex(hash)]);
+  return { holds: await holds(RECEIPT), hashes, unnoticed };
 })()
 """
 
@@ -288,7 +289,9 @@ async def test_a_hold_is_followed_to_its_reversal_and_back_in_time(console: Cons
 
 async def test_an_entry_with_many_postings_and_an_amendment_is_readable(console: Console, api: Api) -> None:
     accounts = [await api.new_account(balance_cents=1000) for _ in range(12)]
-    postings = [{"account_id": each["id"], "amount_cents": -10 if index else 110} for index, each in enumerate(accounts)]
+    postings = [
+        {"account_id": each["id"], "amount_cents": -10 if index else 110} for index, each in enumerate(accounts)
+    ]
     entry = (await api.post("/v1/transactions", {"postings": postings, "description": "first"})).body
     await api.client.patch(
         f"/v1/transactions/{entry['id']}",

@@ -36,7 +36,7 @@ function stepsOf(transaction) {
     { id, name: "Held", at, text: totalText(transaction) },
     ...captures.map((each) => ({ name: "Captured", at: each.created_at, text: money(each.amount_cents, transaction), note: each.reference ?? each.description })),
     status === "pending" && { name: "Expires", at: transaction.expires_at, text: money(rest, transaction), isOpen: true },
-    status in ENDS && { name: ENDS[status], at: transaction.settled_at, text: money(rest, transaction), isEnd: true },
+    status in ENDS && { name: ENDS[status], at: transaction.settled_at ?? transaction.expires_at, text: money(rest, transaction), isEnd: true },
     status === "captured" && rest > 0 && { name: "Released", text: money(rest, transaction), isEnd: true },
   ].filter(Boolean);
 }
