@@ -15,6 +15,7 @@ export const VIEWS = [
   { path: "/operations", load: () => import("./views/operations.js"), name: "Operations", key: "s", roles: ["admin", "auditor"] },
   { path: "/people", load: () => import("./views/people.js"), name: "People", key: "p", roles: ["admin", "auditor"] },
   { path: "/people/:id", load: () => import("./views/person.js") },
+  { path: "/transactions/:id", load: () => import("./views/transaction.js") },
 ];
 
 let show = () => {};
