@@ -7,6 +7,7 @@ const HEIGHT = 360; // pixels, if the labels need no more
 const BAR = 8;
 const GAP = 12;
 const LEAST_SLOT = 40; // pixels of a node with its label
+const LABEL = 36; // pixels of its two lines
 const LEAST = 1; // pixel of a ribbon
 
 /**
@@ -69,7 +70,12 @@ function nodesOf(side, x, isOurs) {
 }
 
 function labels(side, labelOf, name) {
-  return h("ul", { class: `sankey-labels ${name}`, "aria-label": name === "from" ? "Paid by" : "Got by" }, [...side.values()].map(({ key, sum, top, height }) => h("li", { "data-key": key, "data-side": name, style: { top: `${top + Math.max(0, Math.min(height, 400) / 2 - LEAST_SLOT / 2)}px` } }, labelOf(key, sum, name))));
+  return h("ul", { class: `sankey-labels ${name}`, "aria-label": name === "from" ? "Paid by" : "Got by" }, [...side.values()].map(({ key, sum, top, height }) => h("li", { "data-key": key, "data-side": name, style: { top: `${labelTop(top, height)}px` } }, labelOf(key, sum, name))));
+}
+
+/** Return where a label begins: beside the middle of its node, or with its first line beside a thin one. */
+function labelTop(top, height) {
+  return top + (height < LABEL / 2 ? height / 2 - LABEL / 4 : (height - LABEL) / 2);
 }
 
 /** Let the ribbons of a node stand out while the pointer or the focus is on its label. */

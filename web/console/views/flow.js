@@ -9,7 +9,7 @@ import { fromArray, table } from "../table.js";
 
 export const title = "Flow";
 
-const MOST = 40; // flows in the picture
+const MOST = 30; // flows in the picture
 const MINUTE = 60_000; // milliseconds
 const DAY = 24 * 60 * MINUTE;
 const PERIODS = [["hour", "Last hour", 60 * MINUTE], ["day", "Last 24 hours", DAY], ["week", "Last 7 days", 7 * DAY], ["month", "Last 30 days", 30 * DAY], ["all", "All time", null], ["dates", "Dates", null]];
@@ -28,7 +28,7 @@ export async function show(context) {
 
 function choicesOf(context) {
   const of = (name, choices, other) => (choices.some(([key]) => key === context.query.get(name)) ? context.query.get(name) : other);
-  return { period: of("period", PERIODS, "month"), sides: of("sides", SIDES, "1"), currency: context.query.get("currency") || null, prefix: context.query.get("prefix") || null, from: context.query.get("from") || null, to: context.query.get("to") || null };
+  return { period: of("period", PERIODS, "month"), sides: of("sides", SIDES, "1"), currency: context.query.get("currency") || null, prefix: context.query.get("prefix") || null, from: context.query.get("from") || null, to: context.query.get("to") || null, world: context.query.get("world") === "off" ? "off" : null };
 }
 
 /** Return the period's start and end. It ends at the point in time that is shown. */
@@ -42,10 +42,11 @@ function sidesOf({ sides }) {
   return sides === "account" ? { by: "account" } : { depth: sides };
 }
 
-/** Return the address of this view with other choices. */
-function address(context, given, changes) {
+/** Return the query of this view's address with other choices. */
+function address(given, changes = {}) {
   const all = { ...given, ...changes };
   if (all.period !== "dates") { all.from = null; all.to = null; }
+  if (all.world === "on") all.world = null;
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value));
 }
 
@@ -53,7 +54,7 @@ function address(context, given, changes) {
 function path(context, given) {
   if (!given.prefix) return null;
   const parts = given.prefix.split(":");
-  const link = (text, prefix) => h("a", { href: context.link("/flow", address(context, given, { prefix })) }, text);
+  const link = (text, prefix) => h("a", { href: context.link("/flow", address(given, { prefix })) }, text);
   return h("nav", { class: "path", "aria-label": "Prefix" }, link("All", null), parts.map((part, index) => [h("span", { class: "muted", "aria-hidden": "true" }, "›"), index === parts.length - 1 ? h("strong", {}, part) : link(part, parts.slice(0, index + 1).join(":"))]));
 }
 
@@ -61,14 +62,15 @@ function filters(context, given, query) {
   const change = (event) => {
     event.preventDefault();
     const typed = Object.fromEntries(new FormData(form));
-    context.navigate("/flow", { query: address(context, { ...given, ...typed }, {}) });
+    context.navigate("/flow", { query: address({ ...given, world: given.sides === "account" ? given.world : "off", ...typed }) });
   };
   const select = (name, text, choices) => h("select", { name, "aria-label": text }, choices.map(([key, shown]) => h("option", { value: key, selected: given[name] === key }, shown)));
   const date = (name, text) => h("label", { class: "date" }, text, h("input", { type: "date", name, value: given[name] ?? "" }));
   const currencies = h("select", { name: "currency", "aria-label": "Currency" }, h("option", { value: given.currency ?? "", selected: true }, given.currency ?? "Currency"));
   void fillCurrencies(context, query, currencies, given.currency);
   const form = h("form", { class: "filters", "aria-label": "Flows", onchange: change, onsubmit: change },
-    currencies, select("sides", "Sides", SIDES), select("period", "Period", PERIODS), given.period === "dates" && [date("from", "from"), date("to", "to")]);
+    currencies, select("sides", "Sides", SIDES), select("period", "Period", PERIODS), given.period === "dates" && [date("from", "from"), date("to", "to")],
+    given.sides !== "account" && h("label", { class: "check-box" }, h("input", { type: "checkbox", name: "world", checked: given.world !== "off" }), "The ledger's own"));
   return form;
 }
 
@@ -89,7 +91,7 @@ function currenciesOf({ flows, others }) {
 
 function flowsOf(context, body, given) {
   const [currency] = given.currency ? [given.currency] : currenciesOf(body);
-  const flows = body.flows.filter((flow) => flow.currency === currency);
+  const flows = body.flows.filter((flow) => flow.currency === currency && (given.world !== "off" || ![flow.source.kind, flow.destination.kind].includes("world")));
   if (flows.length === 0) return nothing(context, given);
   const rest = body.others.find((other) => other.currency === currency);
   const sum = flows.reduce((all, flow) => all + BigInt(flow.amount_cents_text), BigInt(rest?.amount_cents_text ?? 0));
@@ -114,7 +116,7 @@ function periodText(context, given) {
 
 function nothing(context, given) {
   const all = { ...given, period: "all" };
-  const action = given.period === "all" ? null : h("a", { href: context.link("/flow", address(context, all, {})) }, "Show all time");
+  const action = given.period === "all" ? null : h("a", { href: context.link("/flow", address(all)) }, "Show all time");
   return state("empty", "Nothing moved", `No money moved between these groups${given.period === "all" ? "" : ", in this period"}.`, action);
 }
 
@@ -124,7 +126,7 @@ function picture(context, flows, currency, given) {
   const nodes = new Map(flows.flatMap((flow) => [flow.source, flow.destination]).map((node) => [keyOf(node), node]));
   const exact = { from: sums(flows, "source"), to: sums(flows, "destination") };
   return sankey(flows.map((flow) => ({ source: keyOf(flow.source), destination: keyOf(flow.destination), value: Number(flow.amount_cents_text), flow })), {
-    labelOf: (key, _, side) => [h("span", { class: "node-name" }, nodeName(context, nodes.get(key), given)), h("span", { class: "muted node-sum" }, amount(exact[side].get(key), currency))],
+    labelOf: (key, _, side) => [h("span", { class: "node-name" }, nodeName(context, nodes.get(key), given, true)), h("span", { class: "muted node-sum" }, amount(exact[side].get(key), currency))],
     isOurs: (key) => ["group", "account"].includes(nodes.get(key).kind),
     titleOf: ({ flow }) => `${keyOf(flow.source)} → ${keyOf(flow.destination)}: ${amount(flow.amount_cents_text, currency)} ${currency}, ${count(flow.movements)} movements`,
   });
@@ -137,11 +139,12 @@ function sums(flows, side) {
 }
 
 /** Return a node's name: an account leads to its view, a group to the flows below it. */
-function nodeName(context, node, given) {
+function nodeName(context, node, given, isShort = false) {
   if (node.account_id !== undefined) return accountLink(node.account_id);
   if (node.code === undefined) return h("span", { class: "muted" }, KINDS[node.kind] ?? node.kind);
   if (node.code === given.prefix) return h("span", {}, node.code);
-  return h("a", { class: "name", href: context.link("/flow", address(context, given, { prefix: node.code })), title: `Flows of ${node.code}` }, node.code);
+  const shown = isShort && given.prefix && node.code.startsWith(`${given.prefix}:`) ? node.code.slice(given.prefix.length + 1) : node.code;
+  return h("a", { class: "name", href: context.link("/flow", address(given, { prefix: node.code })), title: `Flows of ${node.code}` }, shown);
 }
 
 function flowTable(context, flows, given) {
