@@ -87,7 +87,7 @@ function draw(context, given, body, other) {
   const csv = () => save(new Blob([csvOf(currencies, columns)], { type: "text/csv" }), `${given.report}-${body.position}.csv`);
   return [
     h("div", { class: "report-head" },
-      h("p", { class: "muted" }, h("span", { class: "print-only" }, `Ledger · ${nameOf(given.report)} · `), basis(context, given, body)),
+      h("p", { class: "muted" }, h("span", { class: "print-only" }, "Ledger · "), basis(context, given, body)),
       h("div", { class: "actions" }, h("button", { type: "button", onclick: csv }, "CSV"), h("button", { type: "button", onclick: () => print() }, "Print"))),
     currencies.map((books) => booksOf(given, books, columns))];
 }
@@ -160,9 +160,15 @@ function reportTable({ sections, totals, columns, currency }) {
       h("tr", { class: "total" }, h("th", { scope: "row" }, `Total ${HEADINGS[section.section].toLowerCase()}`), cells(columns.map(([, member]) => sumOf(section, member)), hasSides)));
   });
   return h("div", { class: "report-table" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "unseen" }, "Accounts")), columns.map(([text]) => h("th", { scope: "col", class: "end" }, text)))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "unseen" }, "Accounts")), columns.map(([text]) => h("th", { scope: "col", class: "end" }, heading(text))))),
     bodies,
     h("tfoot", {}, totals.map(([name, values]) => h("tr", { class: "grand" }, h("th", { scope: "row" }, name), cells(values))))));
+}
+
+/** Return a heading that breaks between the dates of a period, and not within one. */
+function heading(text) {
+  const [from, to] = text.split(" to ");
+  return to ? [h("span", { class: "date" }, from), " to ", h("span", { class: "date" }, to)] : text;
 }
 
 function lineLabel(line, label) {
