@@ -34,6 +34,7 @@ export async function show(context) {
 
 function choicesOf({ query }) {
   const given = Object.fromEntries(MEMBERS.map((name) => [name, query.get(name) || DEFAULTS[name] || ""]));
+  for (const name of ["effective_at", "from", "to"]) if (!/^\d{4}-\d\d-\d\d$/.test(given[name])) given[name] = "";
   return REPORTS.some(([key]) => key === given.report) ? given : { ...given, report: DEFAULTS.report };
 }
 
