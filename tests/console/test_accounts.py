@@ -44,7 +44,7 @@ async def test_the_tree_is_used_with_the_keyboard_alone(console: Console, api: A
 
     await console.open()
     await console.page.press("g", "a")
-    await console.sees("assets")
+    await console.until("document.querySelector('[role=treegrid] .group-name')")
     await console.page.press("j", "ArrowLeft")
     await console.until("!document.querySelector('main').innerText.includes('bank')")
     await console.page.press("ArrowRight", "j", "j", "Enter")

@@ -28,7 +28,9 @@ class Console:
         url = str(self.api.client.make_url("/console")) + path
         if self._is_open:
             await self.page.navigate(url)
-            await self.until(f"location.href.startsWith({json.dumps(url)}) && document.querySelector('main .view')")
+            await self.until(
+                f"location.href.startsWith({json.dumps(url)}) && document.querySelector('main .view:not(.unready)')"
+            )
             return
         self._is_open = True
         await self.page.open(url)
@@ -40,7 +42,9 @@ class Console:
         await self.fill(".sign-in [autocomplete=username]", username)
         await self.fill(".sign-in [autocomplete=current-password]", password)
         await self.click(".sign-in button")
-        await self.until("!document.body.classList.contains('signed-out') && document.querySelector('main .view')")
+        await self.until(
+            "!document.body.classList.contains('signed-out') && document.querySelector('main .view:not(.unready)')"
+        )
 
     async def until(self, condition: str) -> None:
         """Wait until a condition in JavaScript holds. Otherwise fail with what the page shows."""

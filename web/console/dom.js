@@ -56,7 +56,8 @@ export function problemState(problem, again = null) {
   if (problem.status === 403) return state("denied", "Your roles do not allow this", "An admin can change the roles of a user.");
   if (problem.status === 404) return state("missing", "There is nothing here", problem.message);
   const trace = problem.traceId ? `Request ${problem.traceId}` : "";
-  return state("error", problem.message, [problem.help, trace].filter(Boolean).join(" · "), retry);
+  const help = problem.status >= 500 ? "" : problem.help; // which is for clients that repeat requests themselves
+  return state("error", problem.message, [help, trace].filter(Boolean).join(" · "), retry);
 }
 
 /** Return grey lines that stand for content. They become visible after 100 ms. */

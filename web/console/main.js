@@ -89,7 +89,7 @@ async function show({ keeps = false } = {}) {
   const isNew = `${path}?${query}` !== shownPath;
   shownPath = `${path}?${query}`;
   markCurrent(view);
-  if (!keeps) setTimeout(() => { if (showing === mine) fill(main, h("div", { class: "view" }, loading(6))); }, READY_MILLISECONDS);
+  if (!keeps) setTimeout(() => { if (showing === mine) fill(main, h("div", { class: "view unready" }, loading(6))); }, READY_MILLISECONDS);
   try {
     if (await time.settle()) router.keepTime();
     takeTime();

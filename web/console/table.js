@@ -21,12 +21,12 @@ export function fromArray(items) {
  * open (null for a leaf), and how to `toggle(isOpen)` it. The element has `reload(source)`, `update(items)` (all items
  * of an array, in the place of those before), `prepend(items)` and `focusFirst()`.
  */
-export function table({ label, columns, source, onOpen = null, empty = "Nothing here", classOf = () => "", treeOf = null, signal = null }) {
+export function table({ label, columns, source, onOpen = null, empty = "Nothing here", classOf = () => "", treeOf = null }) {
   const id = newId("table");
   const body = h("div", { class: "rows", role: "rowgroup" });
   const head = h("div", { class: "row head", role: "row", "aria-rowindex": "1" });
   const grid = h("div", { class: "grid", role: treeOf ? "treegrid" : "grid", "aria-label": label, tabindex: "0", id }, h("div", { role: "rowgroup", class: "head-group" }, head), body);
-  const model = pages(() => draw(), signal);
+  const model = pages(() => draw());
   const rows = new Map(); // elements by index
   let active = -1;
   let frame = 0;
@@ -145,7 +145,7 @@ function cellClass(column) {
 }
 
 /** Return the pages of a list. Pages far from those in sight are forgotten, and loaded again from their address. */
-function pages(changed, signal) {
+function pages(changed) {
   let all = []; // { address, start, count, items }
   let next = null;
   let busy = null;
@@ -174,7 +174,7 @@ function pages(changed, signal) {
       busy = mine;
       const address = next;
       try {
-        const loaded = await model.loader(address, signal);
+        const loaded = await model.loader(address);
         if (busy !== mine) return;
         if (loaded.items.length > 0) all.push({ address, start: model.count, count: loaded.items.length, items: loaded.items });
         model.count += loaded.items.length;
@@ -224,7 +224,7 @@ function pages(changed, signal) {
   async function again(found) {
     if (found.loading) return;
     found.loading = true;
-    const loaded = await model.loader(found.address, signal).catch(() => null);
+    const loaded = await model.loader(found.address).catch(() => null);
     found.loading = false;
     if (loaded) { found.items = loaded.items.slice(0, found.count); changed(); }
   }

@@ -7,6 +7,10 @@ import { link, navigate } from "./router.js";
 import { can, who } from "./session.js";
 import { atQuery, neighbours } from "./time.js";
 
+const FIRST = 200; // items of a table's first page, which shall come soon, and
+const NEXT = 1000; // of the others, which shall be few
+const ATTEMPTS = 3; // while the service is busy
+const RETRY_MILLISECONDS = 1000;
 const LIVE_MILLISECONDS = 300; // at least, between two refreshes of a panel
 const COST_FACTOR = 4; // a refresh that took a second is followed by a pause of so many
 
@@ -34,8 +38,10 @@ export function contextOf({ params, query, at, signal }) {
     page: (path, options = {}) => api.page(path, timed(path, options)),
     /** Return the source of a table from a list of the API. */
     source: (path, options = {}) => {
-      const { query: given } = timed(path, { ...options, query: { limit: 400, ...options.query } });
-      return { first: api.url(path, given), load: (address, by) => api.page(address, { signal: by ?? signal }) };
+      const { query: given } = timed(path, { ...options, query: { limit: FIRST, ...options.query } });
+      const first = api.url(path, given);
+      const load = (address) => api.page(address === first ? first : address.replace(/([?&]limit=)\d+/, `$1${NEXT}`), { signal });
+      return { first, load };
     },
     panel: (path, options, draw) => panel(context, path, timed(path, options), options, draw),
   };
@@ -63,13 +69,18 @@ function panel(context, path, request, { live = false, every = 0, lines = 3 }, d
     const content = draw(body, { isFirst });
     if (content !== region.firstChild) fill(region, content);
   };
-  const refresh = async () => {
+  const refresh = async (attempts = ATTEMPTS) => {
     try {
       show(await api.get(path, request));
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Problem)) throw error;
-      if (shown === null || error.status) { shown = null; fill(region, problemState(error, refresh)); }
+      if (error.status === 503 && attempts > 1) {
+        await new Promise((resolve) => { setTimeout(resolve, RETRY_MILLISECONDS); });
+        if (!context.signal.aborted) await refresh(attempts - 1);
+        return;
+      }
+      if (shown === null || error.status) { shown = null; fill(region, problemState(error, () => void refresh())); }
     }
   };
   const before = api.known(path, request.query);

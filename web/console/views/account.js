@@ -89,7 +89,7 @@ function statement(context, account, ours) {
   const until = context.at && !isDated ? { to_version: account.version } : {};
   const given = isDated ? { query: { by: "effective" }, at: true } : { query: until };
   const source = context.source(`/v1/accounts/${account.id}/entries`, given);
-  const grid = table({ label: "Statement", columns: entryColumns(account.currency), source, onOpen: (entry) => context.navigate(`/transactions/${entry.transaction_id}`), empty: "No entries", signal: context.signal });
+  const grid = table({ label: "Statement", columns: entryColumns(account.currency), source, onOpen: (entry) => context.navigate(`/transactions/${entry.transaction_id}`), empty: "No entries" });
   if (!isDated) followEntries(context, account, grid, ours);
   return grid;
 }
@@ -132,7 +132,7 @@ function entryColumns(currency) {
 
 function holds(context, account) {
   const source = context.source("/v1/transactions", { query: { account_id: account.id, kind: "hold" }, at: true });
-  return table({ label: "Holds", source, signal: context.signal, empty: "No holds", onOpen: (hold) => context.navigate(`/transactions/${hold.id}`), columns: [
+  return table({ label: "Holds", source, empty: "No holds", onOpen: (hold) => context.navigate(`/transactions/${hold.id}`), columns: [
     { title: "Placed", width: "clamp(5rem, 18vw, 10rem)", cell: (hold) => when(hold.created_at, { short: true }) },
     { title: "Status", width: "6.5rem", cell: (hold) => statusBadge(hold.status) },
     { title: "Expires", width: "10rem", from: 800, cell: (hold) => when(hold.expires_at) },
@@ -147,7 +147,7 @@ function holds(context, account) {
 function events(context, account) {
   const source = context.source(`/v1/accounts/${account.id}/events`);
   if (context.at) source.load = until(context.at.position, source.load);
-  return table({ label: "Events", source, signal: context.signal, empty: "No events", onOpen: showEvent, columns: [
+  return table({ label: "Events", source, empty: "No events", onOpen: showEvent, columns: [
     { title: "Version", width: "5rem", end: true, cell: (event) => `#${event.version}` },
     { title: "Topic", width: "minmax(0, 14rem)", cell: (event) => event.topic },
     { title: "Recorded", width: "10rem", from: 640, cell: (event) => when(event.recorded_at) },
@@ -159,8 +159,8 @@ function events(context, account) {
 /** Return a loader that ends at a position of the log. */
 function until(position, load) {
   if (position === undefined) return load;
-  return async (address, signal) => {
-    const { items, next } = await load(address, signal);
+  return async (address) => {
+    const { items, next } = await load(address);
     const known = items.filter((event) => event.position <= position);
     return { items: known, next: known.length < items.length ? null : next };
   };

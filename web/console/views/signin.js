@@ -34,6 +34,7 @@ export function signInView(onSignedIn) {
   return h("div", { class: "sign-in" },
     h("h1", {}, "Ledger"),
     h("p", { class: "muted" }, "Sign in to look at the books."),
+    !isSecureContext && h("p", { class: "problem", role: "alert" }, "Signing in needs TLS: open the console by an address that begins with https."),
     h("form", { onsubmit: send }, name.label, password.label, code.label, problem, button));
 }
 

@@ -18,7 +18,7 @@ const FILTERS = [
 export async function show(context) {
   const given = Object.fromEntries(context.query);
   const source = context.source("/v1/transactions", { query: given, at: true });
-  const grid = table({ ...described(context), source, signal: context.signal });
+  const grid = table({ ...described(context), source });
   return h("div", { class: "full" },
     h("header", { class: "view-head" }, h("h1", {}, title), filters(context, given)),
     grid);
