@@ -1,7 +1,5 @@
 """Pending holds: their ages, those that are overdue, and as of a point in time."""
 
-from typing import Any
-
 from tests.support.books import log_end, open_books
 from tests.support.console import Console
 from tests.support.controls import PASSWORD, Api
@@ -26,26 +24,6 @@ async def test_a_hold_comes_and_goes_live(console: Console, api: Api) -> None:
     await console.until(f"document.querySelectorAll('{ROWS}').length === 1")
 
     assert 0 == await console.run("document.querySelectorAll('main .grid b').length")
-
-
-async def test_overdue_holds_come_first_and_ages_can_be_chosen(console: Console, api: Api, connection: Any) -> None:
-    accounts = await open_books(api)
-    pair = (accounts["users:alice"], accounts["assets:cash"])
-    old, late = [await hold(api, pair, 5, reference=name) for name in ("old", "late")]
-    await connection.execute("UPDATE transfers SET recorded_at = now() - interval '3 days' WHERE id = $1", old["id"])
-    # The expiry of holds is recorded by another task: here it has not come to that.
-    await connection.execute("UPDATE transfers SET expires_at = expires_at - interval '1 y' WHERE id = $1", late["id"])
-
-    await console.open("/holds")
-    await console.sees("overdue")
-    await console.until(f"document.querySelectorAll('{ROWS}').length === 3")
-    assert "overdue" in (await console.texts(ROWS))[0]
-    assert ["1", "0", "1", "0", "0"] == await console.texts("main .age-bars .age-count")
-    await console.click("main .age-bars li:nth-child(3) a")
-    await console.until(f"document.querySelectorAll('{ROWS}').length === 1")
-    assert "old" in (await console.texts(ROWS))[0]
-    await console.click("main .chip")
-    await console.until(f"document.querySelectorAll('{ROWS}').length === 3")
 
 
 async def test_the_past_has_the_holds_of_then(console: Console, api: Api) -> None:

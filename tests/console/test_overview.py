@@ -7,7 +7,7 @@ import pytest
 from tests.support.books import HOSTILE, log_end, open_books, shown
 from tests.support.console import Console
 from tests.support.controls import PASSWORD, Api
-from tests.support.holds import due, hold
+from tests.support.holds import hold
 
 CHECKS = "main .tiles.books .check"
 NEWEST = "document.querySelector('main [aria-label=Transactions]')"
@@ -102,15 +102,6 @@ async def test_sliding_the_time_changes_sums_and_holds(console: Console, api: Ap
     await console.click("#band button")
     await console.sees(shown(after["debit_cents_text"]))
     await console.sees("2 pending")
-
-
-async def test_an_overdue_hold_is_said(console: Console, api: Api, connection: Any) -> None:
-    accounts = await open_books(api)
-    await due(api, (accounts["users:alice"], accounts["assets:cash"]), 5)
-    await connection.execute("UPDATE transfers SET expires_at = now() - interval '1 h' WHERE status = 'pending'")
-
-    await console.open()
-    await console.sees("overdue")
 
 
 @pytest.mark.parametrize("username", ["customer", "guest"])

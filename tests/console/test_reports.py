@@ -82,9 +82,9 @@ async def test_a_period_is_compared_with_the_one_before(console: Console, api: A
         "destination_account_id": accounts["expenses:rent"]["id"],
     }
     await api.post("/v1/transactions/transfer", {**body, "amount_cents": 777, "effective_at": "2020-01-15T00:00:00Z"})
-    dates = "from=2020-02-01&to=2020-02-29"
+    dates = "period=dates&from=2020-02-01&to=2020-02-29"
 
-    await console.open(f"/reports?report=income-statement&period=dates&{dates}&by=effective&compare=previous&currency=USD")
+    await console.open(f"/reports?report=income-statement&{dates}&by=effective&compare=previous&currency=USD")
     await console.until("document.querySelectorAll('main .report-table thead th').length === 3")
     heads = await console.texts("main .report-table thead th")
     await console.open("/reports?effective_at=2020-02-01&against=1&currency=USD")
