@@ -8,15 +8,17 @@ from ledger.settings import Settings
 from tests.support.books import open_books
 from tests.support.console import Console
 from tests.support.controls import Api, Serve
-from tests.support.holds import hold
+from tests.support.holds import due, hold
 
 ROWS = "main .grid .rows .row"
-DAYS = "UPDATE transfers SET recorded_at = recorded_at - interval '3 days'"
+ENDING = "SELECT pg_advisory_lock('stored_events'::regclass::oid::int, 2)"  # the lock of hold expiry
+OLDER = "UPDATE transfers SET recorded_at = recorded_at - interval '3 days' WHERE id = $1"
 
 
 @pytest.fixture
-async def api(serve: Serve, settings: Settings) -> Api:
-    """Return the API of a service that records no expiry."""
+async def api(serve: Serve, settings: Settings, connection: Any) -> Api:
+    """Return the API of a service whose expiry task does nothing."""
+    await connection.execute(ENDING)
     return await serve(settings.model_copy(update={"ledger_expiry_seconds": 3600.0}))
 
 
@@ -25,9 +27,9 @@ async def _holds(api: Api, connection: Any) -> None:
     """Place a hold that is three days old, one that is overdue, and one that is neither."""
     accounts = await open_books(api)
     pair = (accounts["users:alice"], accounts["assets:cash"])
-    old, late = [await hold(api, pair, 5, reference=name) for name in ("old", "late")]
-    await connection.execute(f"{DAYS} WHERE id = $1", old["id"])
-    await connection.execute(f"{DAYS}, expires_at = expires_at - interval '1 year' WHERE id = $1", late["id"])
+    old = await hold(api, pair, 5, reference="old")
+    await connection.execute(OLDER, old["id"])
+    await due(api, pair, 5, reference="late")
 
 
 async def test_overdue_holds_come_first_and_ages_can_be_chosen(console: Console) -> None:

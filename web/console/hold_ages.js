@@ -23,10 +23,13 @@ export function timeOf(context) {
   return context.at?.time ? new Date(context.at.time).getTime() : Date.now();
 }
 
-/** Return the pending holds, those that expire first before all others, and whether these are all. */
-export async function readHolds(context, query = {}) {
+/**
+ * Return the pending holds, those that expire first before all others, and whether these are all. For those who may
+ * read the log, the ones that have expired without a record of it are among them.
+ */
+export async function readHolds(context) {
   const found = [];
-  const first = await context.page("/v1/transactions", { query: { kind: "hold", status: "pending", limit: PAGE, ...query }, at: true });
+  const first = await context.page("/v1/transactions", { query: { kind: "hold", status: "pending", limit: PAGE }, at: true });
   found.push(...first.items);
   let { next } = first;
   while (next && found.length < MOST) {
@@ -34,8 +37,21 @@ export async function readHolds(context, query = {}) {
     found.push(...page.items);
     ({ next } = page);
   }
+  if (context.isNow && context.can("admin", "auditor")) {
+    const known = new Set(found.map((hold) => hold.id));
+    found.push(...(await readOverdue(context)).filter((hold) => !known.has(hold.id)));
+  }
   found.sort((one, other) => (one.expires_at < other.expires_at ? -1 : 1));
   return { holds: found, isAll: next === null };
+}
+
+/** Return the holds that have expired, although the log has them as pending: only reads of the log's end show that. */
+async function readOverdue(context) {
+  const { position, holds } = await context.get("/v1/ledger/status");
+  if (holds.overdue === 0) return [];
+  const query = { kind: "hold", status: "pending", limit: PAGE, at_position: position };
+  const { items } = await context.page("/v1/transactions", { query });
+  return items.filter((hold) => isOverdue(hold, Date.now()));
 }
 
 /** Return whether a hold has expired at a time, although that is not recorded. */
