@@ -18,6 +18,7 @@ class PastClock:
         """Let the ledger of a connection record by a clock that stands still until it is set."""
         await connection.execute(
             """CREATE SEQUENCE past_clock MINVALUE -9000000000000000000;
+               GRANT SELECT ON SEQUENCE past_clock TO PUBLIC; -- a service may have a role of its own
                CREATE FUNCTION past_time() RETURNS timestamptz LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS
                $$ SELECT timestamptz '2000-01-01Z' + last_value * interval '1 microsecond' FROM past_clock $$"""
         )

@@ -38,6 +38,8 @@ from ledger.store.pool import open_pool
 from ledger.store.rows import read_rows
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
+from tests.support.controls import Api
+from tests.support.processes import until
 
 BLOCK = 4  # events
 INSERT = """INSERT INTO stored_events (originator_id, originator_version, topic, state)
@@ -152,3 +154,12 @@ async def ledger_to_seal(
     pool = await open_pool(settings)
     yield Sealed(connection, pool, await read_ledger_id(pool), private_key(key_file), (source, destination))
     await pool.close()
+
+
+async def wait_for_seal(api: Api, transaction_id: str) -> None:
+    """Wait until a transaction has a proof."""
+
+    async def is_sealed() -> bool:
+        return (await api.get(f"/v1/transactions/{transaction_id}/proof")).status == 200
+
+    await until(is_sealed)

@@ -1,0 +1,270 @@
+"""What each view keeps to, by the router's list: it can be read and reached, and nothing is shown or done wrongly."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.seals.sealing import sealing
+from ledger.settings import Settings
+from tests.support.axe import axe, findings
+from tests.support.books import log_end, open_books
+from tests.support.console import Console
+from tests.support.console_views import INTERACTIVE, UNREADABLE, VIEWS, WATCH_FOCUS, path_of, settled
+from tests.support.controls import NOBODY, PASSWORD, Api, Serve
+from tests.support.machines import register
+from tests.support.sealed import wait_for_seal, write_key_file
+
+ROLES = ("admin", "auditor", "customer", "guest")
+VARIANTS = (  # of views, which have parts of their own
+    *("?at={past}", "/accounts/{accounts}?tab=holds", "/accounts/{accounts}?tab=events", "/none?at=2"),
+    *("/people?show=machines", "/operations?projection=accounts", "/transactions/{hold}"),
+    *("/flow?sides=account", "/flow?period=dates&from=2001-01-01&to=2001-01-02", "/holds?age=older"),
+    "/reports?report=income-statement&period=this-year&compare=previous",
+    "/reports?report=trial-balance&depth=all",
+)
+AMOUNT = r"/\d\.\d\d/"
+# 1,000 characters where the ledger allows so many: markup, text from right to left, and a mark that turns the direction.
+HOSTILE = "<img src=x onerror=hacked()><b>b</b> \u05d0\u05d1\u05d2 \u202exyz "
+TOO_LONG = (HOSTILE * 30)[:1000]
+# Texts whose direction mark could change what stands beside them.
+LEAKS = """(() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const parent = node.parentElement;
+    if (!/[\\u202a-\\u202e\\u2066-\\u2069]/.test(node.data) || ["TEXTAREA", "OPTION"].includes(parent.tagName)) continue;
+    const isAlone = parent.childNodes.length === 1 && !/^(normal|embed)$/.test(getComputedStyle(parent).unicodeBidi);
+    if (!isAlone) found.push(parent.outerHTML.slice(0, 120));
+  }
+  return found;
+})()"""
+# Presses what can be pressed, also in dialogs that open, and keeps what is sent that could change something.
+PRESS_ALL = """(async () => {
+  const ask = window.fetch;
+  window.sent = [];
+  window.fetch = (address, options = {}) => {
+    if (!["GET", undefined].includes(options.method) && !String(address).startsWith("/console/session")) sent.push(`${options.method} ${address}`);
+    return ask(address, options);
+  };
+  const wait = () => new Promise((resolve) => setTimeout(resolve, 60));
+  const press = async (root) => {
+    for (const button of root.querySelectorAll("button:not(:disabled)")) {
+      if (!button.isConnected || button.matches(".copy, .cross") || /download|csv|pdf|receipt|print/i.test(button.textContent)) continue;
+      button.click();
+      await wait();
+      for (const dialog of document.querySelectorAll("dialog[open]")) {
+        for (const each of dialog.querySelectorAll("button:not(:disabled)")) { each.click(); await wait(); }
+        dialog.close();
+      }
+    }
+  };
+  await press(document.querySelector("main"));
+  window.fetch = ask;
+  window.pressed = true;
+})() && true"""
+
+SESSION = "import('/console/session.js').then(({ who }) => { window.session = who().session_id; })"
+
+
+@pytest.fixture
+async def api(serve: Serve, settings: Settings, tmp_path: Path) -> AsyncIterator[Api]:
+    """Serve a ledger that is sealed, so that transactions have proofs."""
+    key_file = write_key_file(tmp_path / "seal.pem")
+    served = settings.model_copy(update={"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01})
+    async with sealing(served):
+        yield await serve(served)
+
+
+async def prepare(api: Api) -> dict[str, str]:
+    """Write some books, and return ids: by the first part of a path, and of what variants of views need."""
+    accounts = await open_books(api)
+    await register(api, name="web shop")
+    past = await log_end(api)
+    transfer = (await api.transfer(accounts["users:alice"], accounts["assets:cash"], 1234)).body
+    await api.transfer(accounts["users:alice"], accounts["assets:bank:main"], 111)
+    (hold,) = (await api.get("/v1/transactions", params={"kind": "hold"})).body
+    await wait_for_seal(api, transfer["id"])
+    account = accounts["users:alice"]
+    ids = {"accounts": account["id"], "transactions": transfer["id"], "people": account["user_id"], "hold": hold["id"]}
+    return {**ids, "past": str(past)}
+
+
+def paths(ids: dict[str, str]) -> list[str]:
+    """Return an address of each view."""
+    return [path_of(view, ids) for view in VIEWS]
+
+
+async def complaints(console: Console) -> list[Any]:
+    """Return what axe-core says against the page, which texts nobody can read, and whether the page scrolls."""
+    await console.page.run(f"({axe()}, true)")
+    root = "document.documentElement"
+    is_fixed = f"{root}.scrollWidth <= innerWidth && {root}.scrollHeight <= innerHeight"
+    found = [*await findings(console.page), *await console.run(UNREADABLE)]
+    return found if await console.run(is_fixed) else [*found, "the page scrolls"]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
+async def test_each_view_is_accessible_and_readable(console: Console, api: Api, scheme: str, width: int) -> None:
+    ids = await prepare(api)
+    await console.open()
+    await console.page.look(scheme=scheme, width=width)
+    found = {}
+
+    for path in (*paths(ids), *(variant.format_map(ids) for variant in VARIANTS)):
+        await console.open(path)
+        await settled(console)
+        found[path] = await complaints(console)
+
+    assert {} == {path: each for path, each in found.items() if each}
+
+
+async def test_the_keyboard_reaches_everything_and_shows_where_it_is(console: Console, api: Api) -> None:
+    ids = await prepare(api)
+    await console.open()
+    missed = {}
+
+    for path in paths(ids):
+        await console.open(path)
+        await settled(console)
+        count = await console.run(f"({WATCH_FOCUS}, {INTERACTIVE}.length)")
+        await console.page.press(*["Tab"] * (count + 3))
+        names = f"{INTERACTIVE}.filter((each) => !reached.has(each)).map((each) => each.outerHTML.slice(0, 90))"
+        missed[path] = [*await console.run(names), *await console.run("unseen")]
+
+    assert {} == {path: each for path, each in missed.items() if each}
+
+
+async def test_each_role_sees_each_view_or_why_not(console: Console, api: Api) -> None:
+    ids = await prepare(api)
+    console.expect(403, 404)
+    users = {roles: (await api.new_user(roles=roles))["username"] for roles in ROLES}
+
+    for roles, username in users.items():
+        if roles == ROLES[0]:
+            await console.open("", username, PASSWORD)
+        else:
+            await console.click(".menu-body button:last-child")
+            await console.sign_in(username, PASSWORD)
+        tabs = await console.texts("#bar .tabs a")
+        assert [view.name for view in VIEWS if roles in view.roles] == tabs, roles
+        for view in VIEWS:
+            await console.open(path_of(view, ids))
+            await settled(console)
+            is_denied = await console.run("document.querySelector('main .view > .state:is(.denied, .missing)') !== null")
+            assert 1 == await console.run("document.querySelectorAll('main h1').length"), (roles, view)
+            assert [] == await console.texts("main .state.error"), (roles, view)
+            assert is_denied or view.name is None or roles in view.roles, (roles, view)
+            assert not is_denied or roles not in ("admin", *view.roles) or roles == "guest", (roles, view)
+
+
+async def test_an_empty_ledger_has_something_to_say_in_each_view(console: Console) -> None:
+    console.expect(404)
+    await console.open()
+
+    for view in VIEWS:
+        await console.open(path_of(view, {each.path.split("/")[1]: NOBODY for each in VIEWS}))
+        await settled(console)
+        assert [] == await console.texts("main .state.error"), view
+        assert 1 == await console.run("document.querySelectorAll('main h1').length"), view
+        assert view.name is not None or ["There is nothing here"] == await console.texts("main .state-title"), view
+
+
+async def write_hostile(api: Api) -> dict[str, str]:
+    """Fill everything that takes a text with one that attacks, and return ids for each path."""
+    user = await api.new_user(username=HOSTILE[:40])
+    named = {"name": TOO_LONG[:200], "metadata": {"note": TOO_LONG[:500], HOSTILE[:20]: "1"}, "type": "asset"}
+    one = await api.new_account(user["id"], 10_000, code="users:hostile", **named)
+    other = await api.new_account(user["id"], **named)
+    texts = {"description": TOO_LONG, "reference": HOSTILE, "metadata": {"note": TOO_LONG[:500]}}
+    body = {"source_account_id": one["id"], "destination_account_id": other["id"], "amount_cents": 1234}
+    for path in ("transfer", "hold"):
+        answer = await api.post(f"/v1/transactions/{path}", {**body, **texts, "reference": f"{path} {HOSTILE}"})
+        assert answer.status == 200, answer
+        id_ = answer.body["id"]
+    await api.post("/v1/clients", {"name": HOSTILE, "roles": "auditor"})
+    return {"accounts": one["id"], "transactions": id_, "people": user["id"]}
+
+
+@pytest.mark.parametrize("width", [1360, 390])
+async def test_hostile_texts_are_texts_in_each_view(console: Console, api: Api, width: int) -> None:
+    ids = await write_hostile(api)
+    await console.open()
+    await console.page.look(scheme="light", width=width)
+    seen = set()
+
+    for path in (*paths(ids), "/people?show=machines", f"/accounts/{ids['accounts']}?tab=events"):
+        await console.open(path)
+        await settled(console)
+        if await console.run("document.querySelector('main').textContent.includes('<img src=x onerror=')"):
+            seen.add(path)
+        assert 0 == await console.run("document.querySelectorAll('main :is(img, b, script)').length"), path
+        assert [] == await console.run(LEAKS), path
+        assert [] == await console.run(UNREADABLE), path
+        assert not await console.run("document.documentElement.scrollWidth > innerWidth"), path
+
+    assert len(seen) > len(VIEWS) / 2
+
+
+async def test_the_slider_changes_each_view_that_shows_money(console: Console, api: Api) -> None:
+    ids = await prepare(api)
+    await console.open()
+    kept, changed = [], []
+
+    for view in VIEWS:
+        path = path_of(view, ids)
+        await console.open(path)
+        await settled(console)
+        now = await console.run("document.querySelector('main').innerText")
+        await console.fill("#bar .slider", ids["past"])
+        await console.until("location.search.includes('at=') && document.querySelector('#band strong')")
+        await settled(console)
+        then = await console.run("document.querySelector('main').innerText")
+        (changed if now != then else kept).append(view.path)
+        await console.click("#band button")
+
+    shows_money = {"/", "/accounts", "/accounts/:id", "/transactions", "/transactions/:id", "/flow", "/reports"}
+    assert shows_money <= set(changed), kept
+
+
+async def test_nothing_that_can_be_pressed_in_the_past_changes_anything(console: Console, api: Api) -> None:
+    ids = await prepare(api)
+    end = await log_end(api)
+    await console.open()
+    enabled, sent = {}, {}
+
+    for path in [*paths(ids), f"/transactions/{ids['hold']}"]:
+        await console.open(f"{path}?at={ids['past']}")
+        await settled(console)
+        enabled[path] = await console.texts("main [data-action]:not(:disabled, summary)")
+        await console.run(PRESS_ALL)
+        await console.until("window.pressed")
+        sent[path] = await console.run("window.sent")
+
+    assert {} == {path: each for path, each in (enabled | sent).items() if each}
+    assert end == await log_end(api)
+
+
+async def test_a_lost_session_comes_back_to_each_view(console: Console, api: Api) -> None:
+    ids = await prepare(api)
+    user = await api.new_user(roles="admin")
+    console.expect(401)
+    await console.open("", user["username"], PASSWORD)
+
+    for path in paths(ids):
+        await console.open(path)
+        await settled(console)
+        shown = await console.texts("main h1")
+        await console.run(f"({SESSION}, true)")
+        await console.until("window.session")
+        await api.delete(f"/v1/auth/sessions/{await console.run('window.session')}")
+        await console.fill("#bar .slider", ids["past"])
+        await console.until("document.querySelector('.sign-in')")
+        await console.sign_in(user["username"], PASSWORD)
+        await console.until("document.querySelector('#band strong')")
+        await settled(console)
+
+        assert path == await console.run("location.pathname.slice('/console'.length)")
+        assert shown == await console.texts("main h1"), path

@@ -1,0 +1,137 @@
+"""Take the pictures of the documentation: `python -m tests.support.screenshots [name…]`, or `make screenshots`.
+
+Each view of the console is shown on a wide and a narrow screen, light and dark, with the books of a demo ledger.
+"""
+
+import asyncio
+import io
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import asyncpg
+from PIL import Image
+from yarl import URL
+
+from tests.support.browser import browser
+from tests.support.console import Console
+from tests.support.console_views import VIEWS, path_of, settled
+from tests.support.controls import ADMIN_PASSWORD, Api
+from tests.support.demo import Demo, write_demo
+from tests.support.past import PastClock
+from tests.support.processes import ROOT, Ledger
+from tests.support.sealed import write_key_file
+
+FOLDER = ROOT / "docs/images/console"
+SIZES = {1360: 860, 390: 844}  # pixels
+SCHEMES = ("light", "dark")
+COLOURS = 96  # of a picture: flat surfaces and text need no more
+CHART_SECONDS = 8  # in which the charts of operations get some points
+MORE = {"overview-then": "?at={past}"}  # pictures beside those of each view
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client of the service, as `Api` and `Console` use one."""
+
+    session: aiohttp.ClientSession
+    url: URL
+
+    def make_url(self, path: str) -> URL:
+        """Return the address of a path."""
+        return self.url.join(URL(path))
+
+    def request(self, method: str, path: str, **options: Any) -> Any:
+        """Begin a request."""
+        return self.session.request(method, self.make_url(path), **options)
+
+
+async def main(names: list[str]) -> None:
+    """Start a service, write its books, and take each picture, or only those whose names begin like one of these."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ledger-pictures-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the servers may run as another user
+        async with serving(folder) as admin:
+            demo = await write_demo(admin, await past_clock(folder))
+            async with browser(folder / "browser") as page:
+                await shoot_all(Console(page, admin), demo, names)
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Api]:
+    """Run a service that seals its log, and yield its admin."""
+    running = Ledger(
+        folder / "service",
+        *("serve", "--workers", "1"),
+        LEDGER_DATA_DIR=str(folder / "data"),
+        LEDGER_ADMIN_PASSWORD=ADMIN_PASSWORD,
+        LEDGER_SEAL_KEY_FILE=str(write_key_file(folder / "seal.pem")),
+        LEDGER_SEAL_SECONDS="1",
+        SERVICE_PORT="0",
+    )
+    try:
+        async with aiohttp.ClientSession() as session:
+            client = Client(session, URL(await running.url()))
+            yield await Api(cast("Any", client)).logged_in("admin", ADMIN_PASSWORD)
+    finally:
+        await running.stop()
+
+
+async def past_clock(folder: Path) -> PastClock:
+    """Return the clock of the service's database."""
+    url = f"postgresql://ledger@/ledger?host={folder / 'data' / 'run'}&port=5432"
+    return await PastClock.of(await asyncpg.connect(url, server_settings={"search_path": "ledger"}))
+
+
+async def shoot_all(console: Console, demo: Demo, names: list[str]) -> None:
+    """Take the pictures."""
+    await console.page.open(str(console.api.client.make_url("/console")))
+    await console.until("document.querySelector('.sign-in')")
+    await shoot(console, "sign-in", names)
+    await console.sign_in("admin", ADMIN_PASSWORD)
+    ids = {"accounts": demo.account_id, "transactions": demo.transaction_id, "people": demo.user_id}
+    paths = {view.title: path_of(view, ids) for view in VIEWS}
+    paths |= {name: path.format(past=demo.past_position) for name, path in MORE.items()}
+    for name, path in paths.items():
+        if not is_wanted(name, names):
+            continue
+        await console.open(path)
+        if name == "operations":
+            await asyncio.sleep(CHART_SECONDS)
+        await shoot(console, name, names)
+
+
+def is_wanted(name: str, names: list[str]) -> bool:
+    return not names or any(name.startswith(each) for each in names)
+
+
+async def shoot(console: Console, name: str, names: list[str]) -> None:
+    """Take the pictures of what is shown now."""
+    if not is_wanted(name, names):
+        return
+    for width, height in SIZES.items():
+        for scheme in SCHEMES:
+            await console.page.look(scheme=scheme, width=width, height=height)
+            await settled(console)
+            await asyncio.sleep(0.6)  # animations
+            target = FOLDER / f"{name}-{scheme}-{width}.png"
+            target.write_bytes(shrink(await console.page.screenshot()))
+            sys.stdout.write(f"{target.relative_to(ROOT)} {target.stat().st_size}\n")
+
+
+def shrink(png: bytes) -> bytes:
+    """Return a picture with few colours, in a third of the bytes."""
+    few = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    few.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))
