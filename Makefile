@@ -9,7 +9,7 @@ CITUS_CORE := tests/citus tests/attacks $(addprefix tests/integration/,store wri
   entries_and_reversals_over_http.py feed.py history.py holds_over_http.py idempotency.py lists.py periods.py \
   positions.py transfers_over_http.py) $(addprefix tests/system/test_,import.py version_before.py)
 
-.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences tools sbom bench build reference catalog lock clean
+.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences tools sbom bench build reference catalog lock screenshots clean
 help: ## what the targets do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -76,6 +76,9 @@ reference: .venv/dev.stamp ## the reference of errors and commands, from the cod
 
 catalog: .venv/dev.stamp ## what the migrations make, for `ledger audit verify`; URL= of a coordinator adds what Citus changes
 	$(BIN)/python -m tests.support.catalog $(URL)
+
+screenshots: .venv/dev.stamp ## the pictures of the console in docs/images/console, from a demo ledger; ONLY=names of views
+	$(BIN)/python -m tests.support.screenshots $(ONLY)
 
 lock: ## pin every dependency again, with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --group build pyproject.toml -o requirements/run.txt

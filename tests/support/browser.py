@@ -65,6 +65,10 @@ class Page:
         """Run a script in each page that is loaded from now on, before the page's own."""
         await self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
 
+    async def without_cache(self) -> None:
+        """Load everything from the service from now on."""
+        await self._call("Network.setCacheDisabled", cacheDisabled=True)
+
     async def press(self, *keys: str) -> None:
         """Press keys, each by its name in the DOM, such as `a`, `Enter` or `ArrowDown`."""
         for key in keys:
