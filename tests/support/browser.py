@@ -80,10 +80,14 @@ class Page:
         answer = await self._call("Performance.getMetrics")
         return float({each["name"]: each["value"] for each in answer["metrics"]}["TaskDuration"])
 
-    async def look(self, *, scheme: str, width: int, height: int = 900) -> None:
-        """Show the page on a screen of this size, in the light or the dark colour scheme."""
-        media = [{"name": "prefers-color-scheme", "value": scheme}]
-        await self._call("Emulation.setEmulatedMedia", features=media)
+    async def look(self, *, scheme: str, width: int, height: int = 900, media: str = "", motion: str = "") -> None:
+        """Show the page on a screen of this size, in the light or the dark colour scheme.
+
+        `media` may be `print`, and `motion` may be `reduce`, for a reader who wants none.
+        """
+        preferred = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+        features = [{"name": name, "value": value} for name, value in preferred.items()]
+        await self._call("Emulation.setEmulatedMedia", media=media, features=features)
         await self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )

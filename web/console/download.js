@@ -23,7 +23,8 @@ export function downloadButton(text, address, name) {
   return [problem, button];
 }
 
-function save(blob, name) {
+/** Save what the browser has made as a file. */
+export function save(blob, name) {
   const address = URL.createObjectURL(blob);
   h("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);

@@ -12,6 +12,9 @@ export const VIEWS = [
   { path: "/accounts", load: () => import("./views/accounts.js"), name: "Accounts", key: "a", roles: ["admin", "auditor", "customer"] },
   { path: "/accounts/:id", load: () => import("./views/account.js") },
   { path: "/transactions", load: () => import("./views/transactions.js"), name: "Transactions", key: "t", roles: ["admin", "auditor", "customer"] },
+  { path: "/flow", load: () => import("./views/flow.js"), name: "Flow", key: "f", roles: ["admin", "auditor"] },
+  { path: "/reports", load: () => import("./views/reports.js"), name: "Reports", key: "r", roles: ["admin", "auditor"] },
+  { path: "/holds", load: () => import("./views/holds.js"), name: "Holds", key: "h", roles: ["admin", "auditor", "customer"] },
 ];
 
 let show = () => {};

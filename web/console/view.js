@@ -12,6 +12,7 @@ const NEXT = 1000; // of the others, which shall be few
 const ATTEMPTS = 3; // while the service is busy
 const RETRY_MILLISECONDS = 1000;
 const LIVE_MILLISECONDS = 300; // at least, between two refreshes of a panel
+const COST_FACTOR = 4; // a refresh that took a second is followed by a pause of so many
 
 /** Return the context of a view. It ends with the signal: requests are cancelled, and listeners are removed. */
 export function contextOf({ params, query, at, signal }) {
@@ -54,9 +55,10 @@ export function contextOf({ params, query, at, signal }) {
 
 /**
  * Return an element that shows a body of the API: what is known of it at once, then what is true, then, if it is
- * `live`, what new events make of it. `draw` returns its content, and must not fail for any body.
+ * `live`, what new events make of it, and `every` so many milliseconds what is true then. `draw` returns its content,
+ * and must not fail for any body; an element that it returns again stays in its place, with the focus.
  */
-function panel(context, path, request, { live = false, lines = 3 }, draw) {
+function panel(context, path, request, { live = false, every = 0, lines = 3 }, draw) {
   const region = h("div", { class: "panel" });
   let shown = null; // as text
   const show = (body) => {
@@ -64,7 +66,8 @@ function panel(context, path, request, { live = false, lines = 3 }, draw) {
     if (text === shown) return;
     const isFirst = shown === null;
     shown = text;
-    fill(region, draw(body, { isFirst }));
+    const content = draw(body, { isFirst });
+    if (content !== region.firstChild) fill(region, content);
   };
   const refresh = async (attempts = ATTEMPTS) => {
     try {
@@ -85,14 +88,28 @@ function panel(context, path, request, { live = false, lines = 3 }, draw) {
   else show(before);
   region.ready = refresh();
   if (live) followWith(context, live, refresh);
+  if (every && context.isNow) repeat(context, every, refresh);
   return region;
 }
 
+function repeat(context, milliseconds, refresh) {
+  const timer = setInterval(() => { if (!document.hidden) void refresh(); }, milliseconds);
+  context.onLeave(() => clearInterval(timer));
+}
+
+/** Refresh after events. What takes long is asked for less often, so that a page costs the service little. */
 function followWith(context, live, refresh) {
   let timer = 0;
+  let free = 0; // when the next refresh may begin
+  const run = async () => {
+    const began = performance.now();
+    await refresh();
+    free = performance.now() + COST_FACTOR * (performance.now() - began);
+    timer = 0;
+  };
   context.onEvent((event) => {
     if (timer || (event && typeof live === "function" && !live(event))) return;
-    timer = setTimeout(async () => { await refresh(); timer = 0; }, LIVE_MILLISECONDS);
+    timer = setTimeout(run, Math.max(LIVE_MILLISECONDS, free - performance.now()));
   });
   context.onLeave(() => clearTimeout(timer));
 }

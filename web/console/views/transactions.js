@@ -42,8 +42,8 @@ function described(context) {
 }
 
 /** Return a table of a few transactions, without a height of its own. */
-export function transactionsTable(transactions, { classOf }) {
-  const grid = table({ label: "Transactions", columns: COLUMNS, source: fromArray(transactions), classOf });
+export function transactionsTable(transactions, { classOf, onOpen }) {
+  const grid = table({ label: "Transactions", columns: COLUMNS, source: fromArray(transactions), classOf, onOpen });
   grid.classList.add("short");
   return grid;
 }
