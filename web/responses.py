@@ -350,7 +350,7 @@ class Command(Answer, frozen=True):
 
     command_id: Id
     name: Annotated[str, Meta(examples=["TransferMoney"])]
-    user_id: Id
+    user_id: Annotated[Id | None, Meta(description="Null if the ledger itself acted, such as for a hold that expired")]
     session_id: Id | None
     jti: Id | None
     request_id: Word | None

@@ -9,7 +9,7 @@ from ledger.events.clients import Client
 from ledger.events.tokens import Session
 from ledger.events.users import User
 from ledger.projections import sessions
-from ledger.store.commands import Before, read_commands
+from ledger.store.commands import Before, LoggedCommand, find_commands, read_commands
 from ledger.store.connections import Reader
 from ledger.store.heads import read_heads
 
@@ -49,6 +49,16 @@ async def list_commands(reader: Reader, actor: Actor, *, before: Before | None, 
         before=before,
         limit=limit,
     )
+    return await _describe(reader, rows)
+
+
+async def find_command(reader: Reader, command_id: UUID) -> dict[str, Any] | None:
+    """Find the command with this id, with its outcome."""
+    found = await find_commands(reader, [command_id])
+    return (await _describe(reader, [*found.values()]))[0] if found else None
+
+
+async def _describe(reader: Reader, rows: list[LoggedCommand]) -> list[dict[str, Any]]:
     results = await read_results(reader, rows)
     return [
         {

@@ -43,6 +43,11 @@ def actor_not_found(actor_id: UUID) -> Refusal:
     return Refusal("resource_not_found", f"actor not found: {actor_id}", detail={"actor_id": str(actor_id)})
 
 
+def command_not_found(command_id: UUID) -> Refusal:
+    """Refuse the id of a command that is not in the command log."""
+    return Refusal("resource_not_found", f"command not found: {command_id}", detail={"command_id": str(command_id)})
+
+
 def session_not_found(session_id: UUID) -> Refusal:
     """Refuse the id of a session that does not exist or that the caller may not see."""
     return Refusal("resource_not_found", f"session not found: {session_id}", detail={"session_id": str(session_id)})

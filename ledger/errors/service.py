@@ -33,6 +33,16 @@ def sealing_is_off() -> Refusal:
     return Refusal("sealing_inactive", "the log is not sealed", reason="no key to seal it with is configured")
 
 
+def seal_mismatch(position: int) -> Refusal:
+    """Refuse a receipt for an event that is not the one that was sealed: somebody has changed the database."""
+    return Refusal(
+        "seal_mismatch",
+        "the event is not the one that was sealed",
+        reason="it, its command or its block was changed since",
+        detail={"position": str(position)},
+    )
+
+
 def projection_not_found(name: str) -> Refusal:
     """Refuse a request about a projection that does not exist."""
     return Refusal("projection_not_found", "there is no such projection", detail={"name": name[:100]})

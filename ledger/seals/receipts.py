@@ -32,6 +32,10 @@ class InvalidReceiptError(Exception):
 class SealMismatchError(Exception):
     """An event or its block differs from what was sealed."""
 
+    def __init__(self, position: int, block: int) -> None:
+        super().__init__(f"the event at position {position} or its command is not the one sealed in block {block}")
+        self.position = position
+
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event with every column of its row; `state` is its content as stored."""
@@ -73,9 +77,7 @@ def prove(block: Block, row: StoredRow, command: CommandRow | None = None) -> Pr
     digest = None if header.commands is None else command_digest(command)
     leaf = event_leaf(row, digest)
     if merkle.root(block.leaves) != header.root or leaf not in block.leaves:
-        raise SealMismatchError(
-            f"the event at position {row.notification_id} or its command is not the one sealed in block {header.number}"
-        )
+        raise SealMismatchError(row.notification_id, header.number)
     index = block.leaves.index(leaf)
     path, signature = merkle.path(block.leaves, index), block.signed_header.signature
     return Proof(Event(**row._asdict()), index, path, header, signature, digest)

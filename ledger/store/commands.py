@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from ledger.store.connections import Connection, Reader
+from ledger.store.connections import Reader
 from ledger.store.statements import Statement, blobs, columns, texts, uuids, words
 
 
@@ -66,7 +66,7 @@ def log_commands(commands: Sequence[LoggedCommand]) -> Statement:
     )
 
 
-async def find_commands(connection: Connection, command_ids: Collection[UUID]) -> dict[UUID, LoggedCommand]:
+async def find_commands(connection: Reader, command_ids: Collection[UUID]) -> dict[UUID, LoggedCommand]:
     """Return the commands that are already in the log, by id."""
     rows = await connection.fetch(
         f"{_SELECT_LOGGED} WHERE command_id = ANY($1)",

@@ -347,6 +347,25 @@ async def test_unauthorized_callers_do_not_learn_who_exists(api: Api, roles: str
     assert [(403, ["authentication_forbidden"])] * 3 == [(answer.status, answer.codes) for answer in answers]
 
 
+async def test_an_event_leads_to_its_command(api: Api) -> None:
+    source, destination = await api.new_account(balance_cents=1), await api.new_account()
+    transfer = (await api.transfer(source, destination, 1)).body
+    (event,) = (await api.get(f"/v1/events?stream={transfer['id']}")).body
+
+    found = await api.get(f"/v1/audit/commands/{event['command_id']}")
+    admin = (await list_commands(api, found.body["user_id"], "?limit=1"))[0]
+
+    assert (200, admin) == (found.status, found.body)
+    assert transfer["id"] == found.body["result"]["id"]
+
+
+async def test_an_unknown_command_is_not_found(api: Api) -> None:
+    refused = await api.get(f"/v1/audit/commands/{NOBODY}")
+
+    assert (404, ["resource_not_found"]) == (refused.status, refused.codes)
+    assert {"command_id": NOBODY} == refused.body["errors"][0]["detail"]
+
+
 async def test_an_unknown_actor_is_not_found(api: Api) -> None:
     refused = await api.get(f"/v1/audit/actors/{NOBODY}")
 

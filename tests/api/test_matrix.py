@@ -97,11 +97,12 @@ TABLE = {
     ("GET", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("DELETE", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
+    ("GET", "/audit/commands/{id}"): Row(ACCESS, AUDITORS_TOO, Statuses(404, 404, 403, 403)),
     ("GET", "/audit/verify"): Row(ACCESS, AUDITORS_TOO),
     ("POST", "/audit/verify"): Row(ACCESS, Statuses(202, 202, 403, 403)),
     ("POST", "/audit/verify/cancel"): Row(ACCESS, Statuses(409, 409, 403, 403)),  # none runs
-    ("GET", "/projections"): Row(ACCESS, ADMINS),
-    ("GET", "/projections/{name}"): Row(ACCESS, ADMINS),
+    ("GET", "/projections"): Row(ACCESS, AUDITORS_TOO),
+    ("GET", "/projections/{name}"): Row(ACCESS, AUDITORS_TOO),
     ("POST", "/projections/{name}/rebuild"): Row(ACCESS, Statuses(202, 403, 403, 403)),
     ("POST", "/projections/{name}/rebuild/swap"): Row(ACCESS, Statuses(409, 403, 403, 403)),  # none was compared
     ("POST", "/projections/{name}/rebuild/cancel"): Row(ACCESS, Statuses(409, 403, 403, 403)),

@@ -75,6 +75,16 @@ async def test_an_overdue_hold_can_be_voided_but_not_captured(api: Api, accounts
     assert (100, 0, 100) == await funds(api, accounts[0])
 
 
+async def test_the_command_that_ends_an_overdue_hold_is_the_ledgers_own(api: Api, accounts: tuple[Body, Body]) -> None:
+    held = await due(api, accounts)
+    await api.transfer(*accounts, 100)  # needs the held money
+    events = (await api.get(f"/v1/events?stream={held['id']}")).body
+
+    command = await api.get(f"/v1/audit/commands/{events[-1]['command_id']}")
+
+    assert (200, "ExpireHold", None) == (command.status, command.body["name"], command.body["user_id"])
+
+
 @pytest.mark.parametrize("kind", ["transfer", "hold", "entry", "batch", "condition"])
 async def test_money_of_an_overdue_hold_can_be_spent(
     api: Api, accounts: tuple[Body, Body], connection: Any, kind: str

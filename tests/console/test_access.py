@@ -8,7 +8,10 @@ from tests.support.axe import axe, findings
 from tests.support.console import Console
 from tests.support.controls import Api
 
-VIEWS = ["", "/accounts", "/accounts/{account}", "/accounts/{account}?tab=holds", "/transactions", "/none?at=2"]
+VIEWS = [
+    *("", "/accounts", "/accounts/{account}", "/accounts/{account}?tab=holds", "/transactions", "/none?at=2"),
+    *("/operations?projection=accounts", "/people", "/people?show=machines", "/people/{user}"),
+]
 
 
 async def prepare(api: Api) -> dict[str, Any]:
@@ -28,7 +31,7 @@ async def test_every_view_is_accessible(console: Console, api: Api, scheme: str,
     await console.page.look(scheme=scheme, width=width)
 
     for view in VIEWS:
-        await console.open(view.format(account=account["id"]))
+        await console.open(view.format(account=account["id"], user=account["user_id"]))
         await console.until("document.querySelector('main .state, main .row.head')")
         await console.page.run(f"({axe()}, true)")
         assert [] == await findings(console.page), view

@@ -61,6 +61,10 @@ class Page:
         """Start loading another page in the place of this one."""
         await self._call("Page.navigate", url=url)
 
+    async def before_load(self, script: str) -> None:
+        """Run a script in each page that is loaded from now on, before the page's own."""
+        await self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     async def press(self, *keys: str) -> None:
         """Press keys, each by its name in the DOM, such as `a`, `Enter` or `ArrowDown`."""
         for key in keys:

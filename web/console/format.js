@@ -13,16 +13,24 @@ export function useAssets(assets) {
 /** Return an amount with its asset's decimal places, grouped, with a real minus sign. */
 export function amount(cents, currency) {
   const value = BigInt(cents);
-  const digits = digitsOf.get(currency) ?? 2;
+  const digits = digitsIn(currency);
   const text = (value < 0n ? -value : value).toString().padStart(digits + 1, "0");
   const whole = text.slice(0, text.length - digits).replace(/\B(?=(\d{3})+$)/g, ",");
   return `${value < 0n ? MINUS : ""}${whole}${digits ? `.${text.slice(-digits)}` : ""}`;
 }
 
-/** Return an amount of minor units from what a person typed, as a string of digits; null if it is not an amount. */
+/** Return the decimal places of an asset. */
+export function digitsIn(currency) {
+  return digitsOf.get(currency) ?? 2;
+}
+
+/**
+ * Return an amount of minor units from what a person typed, as a string of digits; null if it is not an amount. Digits
+ * are grouped by threes or not at all: `1,50` is somebody's 1.50, and not 150.
+ */
 export function parseAmount(text, currency) {
-  const digits = digitsOf.get(currency) ?? 2;
-  const match = /^\s*([-\u2212]?)\s*(\d[\d,\u202f' ]*)?(?:\.(\d*))?\s*$/.exec(text);
+  const digits = digitsIn(currency);
+  const match = /^\s*([-\u2212]?)\s*(\d{1,3}(?:[,\u202f' ]\d{3})+|\d+)?(?:\.(\d*))?\s*$/.exec(text);
   if (!match || (match[2] ?? "") + (match[3] ?? "") === "" || (match[3] ?? "").length > digits) return null;
   const cents = BigInt((match[2] ?? "0").replace(/\D/g, "") + (match[3] ?? "").padEnd(digits, "0"));
   return (match[1] ? -cents : cents).toString();

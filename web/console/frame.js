@@ -28,11 +28,12 @@ function mark() {
 }
 
 function userMenu(onSignOut) {
-  const { username, roles } = who();
+  const { id, username, roles } = who();
   const menu = h("details", { class: "menu" },
     h("summary", { "aria-label": `Signed in as ${username}` }, h("span", { class: "avatar", "aria-hidden": "true" }, [...username][0].toUpperCase()), h("span", { class: "menu-name" }, username)),
     h("div", { class: "menu-body" },
       h("p", { class: "muted" }, roles.join(", ")),
+      h("a", { href: link(`/people/${id}`), "data-view": `/people/${id}` }, "You and your sessions"),
       h("button", { type: "button", onclick: () => dispatchEvent(new Event("ledger-scheme")) }, "Light or dark"),
       h("a", { href: "/docs", target: "_blank", rel: "noopener" }, "API documentation"),
       h("button", { type: "button", onclick: onSignOut }, "Sign out")));
@@ -46,8 +47,10 @@ export function markCurrent(view) {
   const root = view ? `/${view.path.split("/")[1]}` : null;
   for (const tab of document.querySelectorAll("[data-view]")) {
     tab.href = link(tab.dataset.view);
-    if (tab.dataset.view === root) tab.setAttribute("aria-current", "page");
-    else tab.removeAttribute("aria-current");
+    if (tab.dataset.view === root) {
+      tab.setAttribute("aria-current", "page");
+      tab.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else tab.removeAttribute("aria-current");
   }
   const brand = document.querySelector(".brand");
   if (brand) brand.href = link("/");

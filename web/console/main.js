@@ -52,6 +52,7 @@ async function enter() {
   if (hasStarted) void show();
   else router.start(show);
   hasStarted = true;
+  dispatchEvent(new Event("ledger-signed-in"));
 }
 
 async function firstTime() {
@@ -75,6 +76,7 @@ function askToSignIn() {
   fill(document.getElementById("bar"));
   fill(document.getElementById("band"));
   document.title = "Sign in · Ledger";
+  dispatchEvent(new Event("ledger-signed-out"));
   fill(main, signInView(enter));
   main.querySelector("input").focus();
 }
@@ -89,7 +91,7 @@ async function show({ keeps = false } = {}) {
   const isNew = `${path}?${query}` !== shownPath;
   shownPath = `${path}?${query}`;
   markCurrent(view);
-  if (!keeps) setTimeout(() => { if (showing === mine) fill(main, h("div", { class: "view unready" }, loading(6))); }, READY_MILLISECONDS);
+  if (!keeps && isNew) setTimeout(() => { if (showing === mine) fill(main, h("div", { class: "view unready" }, loading(6))); }, READY_MILLISECONDS);
   try {
     if (await time.settle()) router.keepTime();
     takeTime();
@@ -121,8 +123,10 @@ function ready(node, milliseconds) {
 
 function place(node, isNew, title) {
   const top = main.scrollTop;
+  const focused = main.contains(document.activeElement) ? document.activeElement.dataset.action : null;
   node.classList.add("view");
   fill(main, node);
+  if (focused) main.querySelector(`[data-action="${focused}"]`)?.focus({ preventScroll: true });
   document.title = `${title} · Ledger`;
   main.scrollTop = isNew ? 0 : top;
   if (isNew && document.activeElement === document.body) main.focus({ preventScroll: true });

@@ -12,9 +12,13 @@ export const VIEWS = [
   { path: "/accounts", load: () => import("./views/accounts.js"), name: "Accounts", key: "a", roles: ["admin", "auditor", "customer"] },
   { path: "/accounts/:id", load: () => import("./views/account.js") },
   { path: "/transactions", load: () => import("./views/transactions.js"), name: "Transactions", key: "t", roles: ["admin", "auditor", "customer"] },
+  { path: "/transactions/:id", load: () => import("./views/transaction.js") },
   { path: "/flow", load: () => import("./views/flow.js"), name: "Flow", key: "f", roles: ["admin", "auditor"] },
   { path: "/reports", load: () => import("./views/reports.js"), name: "Reports", key: "r", roles: ["admin", "auditor"] },
   { path: "/holds", load: () => import("./views/holds.js"), name: "Holds", key: "h", roles: ["admin", "auditor", "customer"] },
+  { path: "/operations", load: () => import("./views/operations.js"), name: "Operations", key: "s", roles: ["admin", "auditor"] },
+  { path: "/people", load: () => import("./views/people.js"), name: "People", key: "p", roles: ["admin", "auditor"] },
+  { path: "/people/:id", load: () => import("./views/person.js") },
 ];
 
 let show = () => {};

@@ -7,6 +7,7 @@ from ledger.audit import actors
 from ledger.errors import Refused
 from ledger.store.commands import Before
 from ledger.store.connections import Reader
+from web.http.json import answer
 from web.http.pagination import Chunk, answer_list, read_span
 from web.http.params import read_path_id
 from web.http.replica import reader
@@ -26,3 +27,12 @@ async def list_actor_commands(request: web.Request) -> Reply | Stream:
         return Chunk(rows[:limit], last)
 
     return await answer_list(request, read_span(request, Before), walk)
+
+
+async def get_command(request: web.Request) -> Reply:
+    """GET /audit/commands/{id}: a command with its caller and its outcome. Each stored event names its command."""
+    command_id = read_path_id(request)
+    found = await actors.find_command(reader(request), command_id)
+    if found is None:
+        raise Refused(errors.command_not_found(command_id))
+    return answer(found)

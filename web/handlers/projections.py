@@ -1,4 +1,4 @@
-"""Projections: admins read their state, and rebuild them in the background."""
+"""Projections: admins and auditors read their state, and admins rebuild them in the background."""
 
 from typing import Any
 

@@ -14,6 +14,7 @@ from ledger.events.transactions import JournalEntryPosted, TransactionScheduled
 from ledger.projections import transactions
 from ledger.projections.account_owners import did_belong
 from ledger.seals import sealing
+from ledger.seals.receipts import SealMismatchError
 from ledger.store.connections import Reader
 from ledger.store.rows import read_rows_beside, read_stream_rows
 from ledger.store.sql import Party
@@ -83,7 +84,10 @@ async def _is_part(pool: Reader, row: StoredRow, transaction_id: UUID, party_id:
 async def answer_receipt(request: web.Request, rows: list[StoredRow]) -> Reply:
     """Answer with the receipt of these events. Raises `Refused` unless they are sealed."""
     runtime = request.app[RUNTIME]
-    receipt = await sealing.build_receipt(runtime.pool, rows)
+    try:
+        receipt = await sealing.build_receipt(runtime.pool, rows)
+    except SealMismatchError as error:
+        raise Refused(errors.seal_mismatch(error.position)) from error
     if receipt is not None:
         return Reply(status=200, body=msgspec.json.encode(receipt), content_type="application/json")
     if runtime.settings.ledger_seal_key_file is None:

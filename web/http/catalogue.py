@@ -215,6 +215,13 @@ CATALOGUE = {
         "The service has no key to seal its log with, so it issues no receipts.",
         "Ask the operator to configure `LEDGER_SEAL_KEY_FILE`.",
     ),
+    "seal_mismatch": ErrorType(
+        409,
+        "conflict",
+        "Not what was sealed",
+        "The event in the database is not the one that was sealed, so there is no receipt for it.",
+        "Tell the operator: `ledger audit verify-seals` names everything that was changed since it was sealed.",
+    ),
     "position_not_reached": ErrorType(
         409,
         "conflict",

@@ -1,4 +1,4 @@
-"""Routes for the commands of a user, session or token."""
+"""Routes for commands: those of a user, session or token, and each by its id."""
 
 from ledger import errors
 from web import responses
@@ -19,6 +19,18 @@ ROUTES = (
             response_model=list[responses.Command],
             parameters=PAGE,
             refusals=(errors.actor_not_found,),
+        ),
+        scope="audit:read",
+    ),
+    Route(
+        "GET",
+        "/audit/commands/{id}",
+        actors.get_command,
+        AUDITOR,
+        Operation(
+            "Get the command that caused an event: who sent it, with which session and request, and its outcome",
+            response_model=responses.Command,
+            refusals=(errors.command_not_found,),
         ),
         scope="audit:read",
     ),

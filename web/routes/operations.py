@@ -13,7 +13,7 @@ ROUTES = (
         "GET",
         "/projections",
         projections.list_projections,
-        ADMIN,
+        AUDITOR,
         Operation("List projections and followers with their states", response_model=list[models.Projection]),
         scope="operations:read",
     ),
@@ -21,7 +21,7 @@ ROUTES = (
         "GET",
         "/projections/{name}",
         projections.get_projection,
-        ADMIN,
+        AUDITOR,
         Operation(
             "Get the state of a projection or follower, and of its last rebuild",
             response_model=models.Projection,

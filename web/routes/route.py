@@ -24,7 +24,7 @@ BATCH_PAYER = roles("admin", "customer", owned=True)  # whose token is checked b
 
 TAGGED = ("ETag",)
 CREATED = (*TAGGED, "Location")
-NO_SEAL: tuple[Refusing, ...] = (errors.not_sealed_yet, errors.sealing_is_off)
+NO_SEAL: tuple[Refusing, ...] = (errors.not_sealed_yet, errors.sealing_is_off, errors.seal_mismatch)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 // An account: its figures, its curve, its statement, its holds, and its events as they are stored.
 
+import { accountActions } from "../actions/index.js";
 import { url } from "../api.js";
 import { stepChart } from "../chart.js";
 import { downloadButton } from "../download.js";
@@ -41,6 +42,7 @@ function heading(context, account) {
     h("h1", {}, lastName),
     account.frozen === "none" ? statusBadge(account.status) : h("span", { class: "badge warn" }, `frozen: ${words(account.frozen)}`),
     h("p", { class: "muted sub" }, account.code && account.name ? [account.name, " · "] : "", userLink(account.user_id), account.type ? ` · ${account.type}` : "", " · ", idOf(id)),
+    h("div", { class: "actions" }, accountActions(account, context)),
     h("div", { class: "actions" },
       downloadButton("Receipt", url(`/v1/accounts/${id}/proof`, context.at ? { at_version: account.version } : {}), `${lastName}.receipt.json`),
       statementAs("csv"), statementAs("pdf")));

@@ -1,6 +1,7 @@
 // The accounts as a tree of their codes, with sums that roll up, and a search as one types.
 
 import { accountsAt } from "../account_list.js";
+import { newActions } from "../actions/index.js";
 import { fill, h } from "../dom.js";
 import { count, money, statusBadge, words } from "../format.js";
 import { accountLink, userLink } from "../names.js";
@@ -58,7 +59,7 @@ export async function show(context) {
   context.onLeave(list.onChange(draw));
   context.onLeave(() => clearTimeout(timer));
   draw();
-  return h("div", { class: "full" }, h("header", { class: "view-head" }, h("h1", {}, title), summary, form), grid);
+  return h("div", { class: "full" }, h("header", { class: "view-head" }, h("h1", {}, title), summary, form, h("div", { class: "actions" }, newActions(context, ["open", "transfer"]))), grid);
 }
 
 function filters(context) {

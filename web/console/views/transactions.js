@@ -1,5 +1,6 @@
 // The list of transactions, newest first, with filters in the address.
 
+import { newActions } from "../actions/index.js";
 import { h } from "../dom.js";
 import { money, statusBadge, when, words } from "../format.js";
 import { accountLink, transactionLink } from "../names.js";
@@ -20,7 +21,7 @@ export async function show(context) {
   const source = context.source("/v1/transactions", { query: given, at: true });
   const grid = table({ ...described(context), source });
   return h("div", { class: "full" },
-    h("header", { class: "view-head" }, h("h1", {}, title), filters(context, given)),
+    h("header", { class: "view-head" }, h("h1", {}, title), filters(context, given), h("div", { class: "actions" }, newActions(context, ["transfer", "hold", "entry"]))),
     grid);
 }
 

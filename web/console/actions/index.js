@@ -1,0 +1,97 @@
+// What can be done, and by whom. The dialogs are loaded when somebody opens one.
+
+import { get, Problem } from "../api.js";
+import { h } from "../dom.js";
+
+const move = () => import("./move.js");
+const settle = () => import("./settle.js");
+const account = () => import("./account.js");
+
+/** A row for each action: its text, the roles that may, and the module that has a function of the same name. */
+const ACTIONS = {
+  transfer: { text: "Transfer", roles: ["admin", "customer"], load: move },
+  hold: { text: "Hold", roles: ["admin", "customer"], load: move },
+  entry: { text: "Journal entry", roles: ["admin"], load: move },
+  open: { text: "Open account", roles: ["admin"], load: account },
+  edit: { text: "Change…", roles: ["admin"], load: account },
+  freeze: { text: "Freeze…", roles: ["admin"], load: account },
+  close: { text: "Close…", roles: ["admin"], load: account },
+  reopen: { text: "Open again", roles: ["admin"], load: account },
+  capture: { text: "Capture", roles: ["admin"], load: settle },
+  release: { text: "Release", roles: ["admin"], load: settle },
+  cancel: { text: "Cancel", roles: ["admin", "customer"], load: settle },
+  reverse: { text: "Reverse", roles: ["admin"], load: settle },
+  amend: { text: "Amend", roles: ["admin"], load: settle },
+};
+
+/** Return the buttons of a list: what can be made, such as `["open", "transfer"]`. None for roles that may not. */
+export function newActions(context, names) {
+  return buttons(context, names, () => null);
+}
+
+/** Return the buttons of an account, those that are pressed seldom in a menu. */
+export function accountActions(one, context) {
+  const isOwn = context.me.id === one.user_id;
+  const isWorld = one.user_id === null;
+  const read = () => get(`/v1/accounts/${one.id}`);
+  if (one.status !== "open") return buttons(context, ["reopen"], read);
+  const pays = context.can("admin") || isOwn ? ["transfer", !isWorld && "hold"].filter(Boolean) : [];
+  return [buttons(context, pays, read), menuOf(context, buttons(context, ["entry", ...(isWorld ? [] : ["edit", "freeze", "close"])], read))];
+}
+
+/** Return the buttons of a transaction: what its state allows. */
+export function actionsOf(transaction, context) {
+  const { kind, status } = transaction;
+  const isPending = kind === "hold" && status === "pending";
+  const isReversible = kind !== "reversal" && ["posted", "captured"].includes(status) && !isReversed(transaction);
+  const names = [isPending && "capture", isPending && "release", status === "scheduled" && "cancel", isReversible && "reverse", "amend"];
+  return buttons(context, names.filter(Boolean), () => get(`/v1/transactions/${transaction.id}`));
+}
+
+function isReversed({ kind, amount_cents: cents, captured_cents: captured, reversed_by: by, reversed_cents: part }) {
+  if (by === undefined) return false;
+  return part === undefined || part >= (kind === "hold" ? captured : cents);
+}
+
+/** Return a menu of buttons, or null without any. */
+function menuOf(context, items) {
+  if (items.length === 0) return null;
+  const summary = h("summary", { "data-action": "more" }, "More");
+  const menu = h("details", { class: "menu more-actions" }, summary, h("div", { class: "menu-body" }, items));
+  const close = () => { menu.open = false; summary.focus(); };
+  menu.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu.open) close(); });
+  menu.addEventListener("focusout", (event) => { if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false; });
+  menu.addEventListener("click", (event) => { if (event.target.closest("button")) close(); });
+  document.addEventListener("click", (event) => { if (menu.open && !menu.contains(event.target)) menu.open = false; }, { signal: context.signal });
+  return menu;
+}
+
+/** Return buttons; each reads what it is about when it is pressed, so that its dialog begins with what is true. */
+function buttons(context, names, read) {
+  return names.filter((name) => context.can(...ACTIONS[name].roles)).map((name) => {
+    const problem = h("span", { class: "problem", role: "alert" });
+    const closed = (hasChanged) => {
+      if (!button.isConnected) document.querySelector(`main [data-action="${name}"]`)?.focus(); // the view has drawn it anew
+      if (hasChanged) context.navigate(location.pathname + location.search, { replace: true });
+    };
+    const begin = async () => {
+      problem.remove();
+      button.disabled = true;
+      try {
+        const [{ run }, module, subject] = await Promise.all([import("./run.js"), ACTIONS[name].load(), read()]);
+        const action = await module[name](context, subject);
+        button.disabled = false;
+        if (document.activeElement === document.body) button.focus(); // it was lost while the button was disabled
+        run(action, { onClosed: closed });
+      } catch (error) {
+        problem.textContent = error instanceof Problem ? `${error.message}.` : "The service does not respond.";
+        button.after(problem);
+        if (!(error instanceof Problem)) throw error;
+      } finally {
+        button.disabled = false;
+      }
+    };
+    const button = h("button", { type: "button", "data-action": name, disabled: !context.isNow, title: context.isNow ? null : "Go back to now to change something", onclick: begin }, ACTIONS[name].text);
+    return button;
+  });
+}
