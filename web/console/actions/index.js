@@ -85,7 +85,7 @@ function buttons(context, names, read) {
         run(action, { onClosed: closed });
       } catch (error) {
         problem.textContent = error instanceof Problem ? `${error.message}.` : "The service does not respond.";
-        button.after(problem);
+        (button.closest("details") ?? button).after(problem);
         if (!(error instanceof Problem)) throw error;
       } finally {
         button.disabled = false;
