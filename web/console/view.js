@@ -1,7 +1,7 @@
 // What a view gets to show itself: where it is, when it is, and panels that fill themselves and stay fresh.
 
 import * as api from "./api.js";
-import { fill, h, loading, problemState } from "./dom.js";
+import { fill, h, loading, problemState, refill } from "./dom.js";
 import { onEvent } from "./feed.js";
 import { link, navigate } from "./router.js";
 import { can, who } from "./session.js";
@@ -64,7 +64,7 @@ function panel(context, path, request, { live = false, lines = 3 }, draw) {
     if (text === shown) return;
     const isFirst = shown === null;
     shown = text;
-    fill(region, draw(body, { isFirst }));
+    refill(region, draw(body, { isFirst }));
   };
   const refresh = async (attempts = ATTEMPTS) => {
     try {
