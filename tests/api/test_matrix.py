@@ -97,7 +97,7 @@ TABLE = {
     ("GET", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("DELETE", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
-    ("GET", "/audit/commands/{id}"): Row(ACCESS, AUDITORS_TOO, Statuses(404, 404, 403, 403)),
+    ("GET", "/audit/commands/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),  # a new user has the id of its command
     ("GET", "/audit/verify"): Row(ACCESS, AUDITORS_TOO),
     ("POST", "/audit/verify"): Row(ACCESS, Statuses(202, 202, 403, 403)),
     ("POST", "/audit/verify/cancel"): Row(ACCESS, Statuses(409, 409, 403, 403)),  # none runs
