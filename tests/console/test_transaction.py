@@ -35,6 +35,14 @@ window.fetch = async (address, options) => {
   return new Response(changed, { status: response.status, headers: response.headers });
 };
 """
+# The service publishes no key, as after a change of the key.
+KEYLESS = """
+const ask = window.fetch;
+window.fetch = async (address, options) => {
+  if (!String(address).endsWith("/ledger-seal.json")) return ask(address, options);
+  return new Response('{"keys": []}', { status: 200, headers: { "Content-Type": "application/json" } });
+};
+"""
 # Each proof of a receipt holds; after a change of any single character, none of the receipt is accepted.
 CHECK_VECTOR = """
 (async () => {
@@ -168,6 +176,24 @@ async def test_a_key_from_elsewhere_decides(console: Console, api: Api, key_file
     await console.sees("which you pasted")
 
     assert [] == await console.texts("main .not-proven")
+
+
+async def test_a_key_that_the_service_does_not_publish_can_be_pasted(
+    console: Console, api: Api, key_file: Path
+) -> None:
+    transfer = await sealed_transfer(api)
+    await console.open()
+    await console.page.before_load(KEYLESS)
+
+    await console.open(f"/transactions/{transfer['id']}")
+    await console.sees("Not proven: the key is unknown")
+    before = await console.texts("main .verdict-title.good")
+    await console.click("main .own-key summary")
+    await console.fill("main .key-form textarea", public_pem(private_key(key_file)))
+    await console.click("main .key-form .primary")
+    await console.sees(VERIFIED)
+
+    assert [] == before
 
 
 async def test_the_test_vectors_hold_and_no_change_of_them_is_accepted(console: Console) -> None:
