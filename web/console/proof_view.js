@@ -88,18 +88,20 @@ export function proofPart(context, transaction, { onProven, onFailed }) {
 }
 
 /** Return whether a receipt proves what is shown: { checked }, with `unknownKey` or with the reason that it does not. */
-async function judge(transaction, receipt, keys, { own, isNow }) {
-  let checked;
-  let different;
+async function judge(...given) {
   try {
-    checked = await checkReceipt(receipt, keys);
-    [different] = differences(transaction, receipt, { isNow });
+    return await compare(...given);
   } catch (error) {
     if (error instanceof MalformedError || error instanceof SyntaxError) return { reason: `The receipt is invalid. ${error.message}.` };
     throw error;
   }
+}
+
+async function compare(transaction, receipt, keys, { own, isNow }) {
+  const checked = await checkReceipt(receipt, keys);
   const [failed] = checked.flatMap(({ proof, checks }) => checks.filter(({ holds }) => !holds).map((check) => ({ ...check, proof })));
   if (failed && (failed.name !== "key" || own)) return { reason: reasonOf(failed), failed: { ...failed, labels: LABELS[failed.name] } };
+  const [different] = differences(transaction, receipt, { isNow });
   if (different) return { reason: `The service shows another ${words(different.name)} than the sealed events have.`, failed: { labels: ["Sealed", "Shown"], expected: different.proven, found: different.shown } };
   return { checked, unknownKey: failed?.expected };
 }
