@@ -1,5 +1,6 @@
 // A transaction: what it moved, what became of it, who sent it, its stored events, and its proof.
 
+import { actionsOf } from "../actions/index.js";
 import { Problem } from "../api.js";
 import { chainOf } from "../chain.js";
 import { card, copyable, facts, fill, h, loading, problemState, state } from "../dom.js";
@@ -41,7 +42,7 @@ export async function show(context) {
     onFailed: (page) => showAs("Not proven", page),
   });
   content.push(
-    context.panel(path, { at: true, live: ours }, (now) => [heading(now), flowPicture(now), parts(context, now)]),
+    context.panel(path, { at: true, live: ours }, (now) => [heading(context, now), flowPicture(now), parts(context, now)]),
     card("Proof", proof, { actions: receiptButton(transaction) }),
     events,
   );
@@ -66,11 +67,12 @@ function headline(transaction) {
   return `${kind.charAt(0).toUpperCase()}${kind.slice(1)} ${amount(cents, currency)} ${currency}`;
 }
 
-function heading(transaction) {
+function heading(context, transaction) {
   return h("header", { class: "view-head" },
     h("h1", {}, headline(transaction)),
     statusBadge(transaction.status),
     h("p", { class: "muted sub" }, when(transaction.created_at), " · ", idOf(transaction.id)),
+    h("div", { class: "actions" }, actionsOf(transaction, context)),
     transaction.description && h("p", { class: "said-text" }, transaction.description));
 }
 
