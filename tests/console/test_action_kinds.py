@@ -146,6 +146,27 @@ async def test_a_transaction_is_amended(console: Console, api: Api) -> None:
     assert "rent, June" == (await read_transaction(api, made))["description"]
 
 
+async def test_the_view_of_a_transaction_has_its_actions_and_follows_them(console: Console, api: Api) -> None:
+    console.expect(404, 409)  # a proof that is not there yet
+    one, other = await two_accounts(api)
+    made = (await api.transfer(one, other, 500)).body
+
+    await console.open(f"/transactions/{made['id']}")
+    await begin(console, "reverse")
+    await look(console)
+    await do_it(console)
+    await console.until("!document.querySelector('main [data-action=reverse]')")
+    await console.run("document.querySelector('main [data-action=amend]').focus()")
+    await begin(console, "amend")
+    await console.fill("dialog [name=description]", "rent, June")
+    await look(console)
+    await do_it(console)
+    await console.sees("rent, June")
+    await console.until("document.activeElement.dataset.action === 'amend'")
+
+    assert 10_000 == await api.balance(one)
+
+
 async def test_a_scheduled_transfer_is_cancelled(console: Console, api: Api) -> None:
     one, other = await two_accounts(api)
 

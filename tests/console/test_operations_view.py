@@ -2,6 +2,7 @@
 
 import json
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,7 +87,7 @@ async def test_a_refusal_is_said_in_the_dialog(console: Console, api: Api) -> No
     await console.until("document.querySelector('main').innerText.includes('cancelled')")
     await press(console, "Discard", "dialog[open]")
 
-    await says(console, "dialog .problem", "running")
+    await says(console, "dialog .problem", "There is nothing to cancel")
     await console.page.press("Escape")
     await console.until("!document.querySelector('dialog')")
 
@@ -109,10 +110,10 @@ async def test_periods_monitors_and_schedules_are_listed(console: Console, api: 
     watched = {"account_id": account["id"], "condition": "available_cents", "operator": "<", "amount_cents": 10000}
     await api.post("/v1/monitors", watched)
     await api.post("/v1/periods/close", {"through": "2026-01-31"})
+    then = datetime.now(UTC) + timedelta(days=1)
     between = {"source_account_id": account["id"], "destination_account_id": other["id"], "amount_cents": 500}
-    await api.post(
-        "/v1/transactions/transfer", {**between, "description": "rent", "execute_at": "2036-01-01T00:00:00Z"}
-    )
+    scheduled = {**between, "description": "rent", "execute_at": then.isoformat()}
+    assert 200 == (await api.post("/v1/transactions/transfer", scheduled)).status
 
     await console.open("/operations")
     for text in (

@@ -10,7 +10,7 @@ from tests.support.controls import PASSWORD, Api, Clock
 from tests.support.machines import register
 from tests.support.second_factors import enrol
 
-HOSTILE = ("<img src=x onerror=alert(1)>", "<\u05e9\u05dc\u05d5\u05dd> & 1", "x" * 60)
+HOSTILE = ("<img src=x onerror=alert(1)>", "\u05e9\u05dc\u05d5\u05dd", "a&amp;b<i>", "x" * 60)
 ROWS = "main .rows .row"
 
 

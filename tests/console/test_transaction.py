@@ -13,6 +13,7 @@ import pytest
 from ledger.identity.keys import private_key, public_pem
 from ledger.seals.sealing import sealing
 from ledger.settings import Settings
+from tests.support.axe import axe, findings
 from tests.support.console import Console
 from tests.support.controls import NOBODY, PASSWORD, Api, Serve
 from tests.support.processes import until
@@ -32,6 +33,14 @@ window.fetch = async (address, options) => {
   const text = await response.text();
   const changed = text.replace(/("state":"[^"]{12})(.)/, (all, before, one) => before + (one === "A" ? "B" : "A"));
   return new Response(changed, { status: response.status, headers: response.headers });
+};
+"""
+# The service publishes no key, as after a change of the key.
+KEYLESS = """
+const ask = window.fetch;
+window.fetch = async (address, options) => {
+  if (!String(address).endsWith("/ledger-seal.json")) return ask(address, options);
+  return new Response('{"keys": []}', { status: 200, headers: { "Content-Type": "application/json" } });
 };
 """
 # Each proof of a receipt holds; after a change of any single character, none of the receipt is accepted.
@@ -167,6 +176,24 @@ async def test_a_key_from_elsewhere_decides(console: Console, api: Api, key_file
     await console.sees("which you pasted")
 
     assert [] == await console.texts("main .not-proven")
+
+
+async def test_a_key_that_the_service_does_not_publish_can_be_pasted(
+    console: Console, api: Api, key_file: Path
+) -> None:
+    transfer = await sealed_transfer(api)
+    await console.open()
+    await console.page.before_load(KEYLESS)
+
+    await console.open(f"/transactions/{transfer['id']}")
+    await console.sees("Not proven: the key is unknown")
+    before = await console.texts("main .verdict-title.good")
+    await console.click("main .own-key summary")
+    await console.fill("main .key-form textarea", public_pem(private_key(key_file)))
+    await console.click("main .key-form .primary")
+    await console.sees(VERIFIED)
+
+    assert [] == before
 
 
 async def test_the_test_vectors_hold_and_no_change_of_them_is_accepted(console: Console) -> None:
@@ -312,3 +339,19 @@ async def test_an_entry_with_many_postings_and_an_amendment_is_readable(console:
 
     assert HOSTILE.strip() == await console.run("document.querySelector('.said-text').textContent")
     assert 0 == await console.run("document.querySelectorAll('main img, main b').length")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1360), ("dark", 390)])
+async def test_the_proof_and_its_failure_are_accessible(console: Console, api: Api, scheme: str, width: int) -> None:
+    transfer = await sealed_transfer(api, description="rent", metadata={"cost-centre": "42"})
+    await console.open()
+    await console.page.look(scheme=scheme, width=width)
+
+    for script, text in (("0", VERIFIED), (CHANGED, NOT_PROVEN)):
+        await console.page.before_load(script)
+        await console.open(f"/transactions/{transfer['id']}")
+        await console.sees(text)
+        await console.run("document.querySelectorAll('main details').forEach((each) => { each.open = true; }) ?? 0")
+        await console.page.run(f"({axe()}, true)")
+        assert [] == await findings(console.page), text
+        assert not await console.run("document.documentElement.scrollWidth > innerWidth"), text

@@ -34,6 +34,14 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** Replace what an element shows; a button of an action that has the focus gives it to the one that takes its place. */
+export function refill(element, ...children) {
+  const action = element.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+  fill(element, ...children);
+  if (action) element.querySelector(`[data-action="${action}"]`)?.focus({ preventScroll: true });
+  return element;
+}
+
 /** Return an id that no other element of the page has. */
 export function newId(prefix) {
   lastNumber += 1;

@@ -1,7 +1,7 @@
 // Boots the console: finds out who has signed in, shows the frame and the views, and follows the log.
 
 import * as api from "./api.js";
-import { fill, h, loading, problemState, state } from "./dom.js";
+import { fill, h, loading, problemState, refill, state } from "./dom.js";
 import * as feed from "./feed.js";
 import { useAssets } from "./format.js";
 import { drawBand, drawFrame, markCurrent } from "./frame.js";
@@ -123,10 +123,8 @@ function ready(node, milliseconds) {
 
 function place(node, isNew, title) {
   const top = main.scrollTop;
-  const focused = main.contains(document.activeElement) ? document.activeElement.dataset.action : null;
   node.classList.add("view");
-  fill(main, node);
-  if (focused) main.querySelector(`[data-action="${focused}"]`)?.focus({ preventScroll: true });
+  refill(main, node);
   document.title = `${title} · Ledger`;
   main.scrollTop = isNew ? 0 : top;
   if (isNew && document.activeElement === document.body) main.focus({ preventScroll: true });

@@ -21,6 +21,12 @@ function ownKey() {
   }
 }
 
+/** Return the keys that the service publishes; it may have none. */
+async function publishedKeys(signal) {
+  const set = await get(KEYS, { signal });
+  return set.keys.length > 0 ? keysOf(JSON.stringify(set)) : [];
+}
+
 function keepOwnKey(text) {
   try {
     if (text === null) localStorage.removeItem(OWN_KEY);
@@ -55,7 +61,7 @@ export function proofPart(context, transaction, { onProven, onFailed }) {
     if (isIncapable) return fill(place, incapable(isIncapable));
     try {
       const [receipt, own] = [await get(path, { signal: context.signal }), ownKey()];
-      const keys = await keysOf(own ?? JSON.stringify(await get(KEYS, { signal: context.signal })));
+      const keys = own ? await keysOf(own) : await publishedKeys(context.signal);
       const verdict = await judge(transaction, receipt, keys, { own, isNow: context.isNow });
       if (context.signal.aborted) return place;
       if (verdict.reason) return onFailed(failedPage(verdict, { own, again: place.check, receipt: receiptButton(transaction), useService: () => { keepOwnKey(null); return place.check(); } }));
@@ -82,14 +88,17 @@ export function proofPart(context, transaction, { onProven, onFailed }) {
 }
 
 /** Return whether a receipt proves what is shown: { checked }, with `unknownKey` or with the reason that it does not. */
-async function judge(transaction, receipt, keys, { own, isNow }) {
-  let checked;
+async function judge(...given) {
   try {
-    checked = await checkReceipt(receipt, keys);
+    return await compare(...given);
   } catch (error) {
-    if (error instanceof MalformedError) return { reason: `The receipt is invalid. ${error.message}.` };
+    if (error instanceof MalformedError || error instanceof SyntaxError) return { reason: `The receipt is invalid. ${error.message}.` };
     throw error;
   }
+}
+
+async function compare(transaction, receipt, keys, { own, isNow }) {
+  const checked = await checkReceipt(receipt, keys);
   const [failed] = checked.flatMap(({ proof, checks }) => checks.filter(({ holds }) => !holds).map((check) => ({ ...check, proof })));
   if (failed && (failed.name !== "key" || own)) return { reason: reasonOf(failed), failed: { ...failed, labels: LABELS[failed.name] } };
   const [different] = differences(transaction, receipt, { isNow });

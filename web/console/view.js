@@ -1,7 +1,7 @@
 // What a view gets to show itself: where it is, when it is, and panels that fill themselves and stay fresh.
 
 import * as api from "./api.js";
-import { fill, h, loading, problemState } from "./dom.js";
+import { fill, h, loading, problemState, refill } from "./dom.js";
 import { onEvent } from "./feed.js";
 import { link, navigate } from "./router.js";
 import { can, who } from "./session.js";
@@ -67,7 +67,7 @@ function panel(context, path, request, { live = false, every = 0, lines = 3 }, d
     const isFirst = shown === null;
     shown = text;
     const content = draw(body, { isFirst });
-    if (content !== region.firstChild) fill(region, content);
+    if (content !== region.firstChild) refill(region, content);
   };
   const refresh = async (attempts = ATTEMPTS) => {
     try {

@@ -81,11 +81,11 @@ function buttons(context, names, read) {
         const [{ run }, module, subject] = await Promise.all([import("./run.js"), ACTIONS[name].load(), read()]);
         const action = await module[name](context, subject);
         button.disabled = false;
-        if (document.activeElement === document.body) button.focus(); // it was lost while the button was disabled
+        if ([document.body, document.getElementById("main")].includes(document.activeElement)) button.focus(); // it was lost while the button was disabled
         run(action, { onClosed: closed });
       } catch (error) {
         problem.textContent = error instanceof Problem ? `${error.message}.` : "The service does not respond.";
-        button.after(problem);
+        (button.closest("details") ?? button).after(problem);
         if (!(error instanceof Problem)) throw error;
       } finally {
         button.disabled = false;

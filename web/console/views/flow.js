@@ -1,6 +1,6 @@
 // What moved between groups of accounts, or single accounts, in a period: a picture and a table.
 
-import { card, h, state } from "../dom.js";
+import { card, fill, h, state } from "../dom.js";
 import { amount, count, timeText } from "../format.js";
 import { timeOf } from "../hold_ages.js";
 import { accountLink } from "../names.js";
@@ -20,9 +20,15 @@ const KINDS = { uncoded: "without a code", world: "the ledger's own", outside: "
 export async function show(context) {
   const given = choicesOf(context);
   const query = { ...periodOf(context, given), ...sidesOf(given), prefix: given.prefix, most: MOST };
-  const panel = context.panel("/v1/ledger/flows", { query: { ...query, currency: given.currency }, at: true, live: true, lines: 8 }, (body) => flowsOf(context, body, given));
+  const currencies = h("select", { name: "currency", "aria-label": "Currency" });
+  offer(currencies, [], given.currency);
+  const panel = context.panel("/v1/ledger/flows", { query: { ...query, currency: given.currency }, at: true, live: true, lines: 8 }, (body, { isFirst }) => {
+    if (isFirst && !given.currency) offer(currencies, currenciesOf(body), null);
+    return flowsOf(context, body, given);
+  });
+  if (given.currency) void context.get("/v1/ledger/flows", { query: { ...query, most: 1 }, at: true }).then((body) => offer(currencies, currenciesOf(body), given.currency), () => {});
   return h("div", { class: "flow" },
-    h("header", { class: "view-head" }, h("h1", {}, title), path(context, given), filters(context, given, query)),
+    h("header", { class: "view-head" }, h("h1", {}, title), path(context, given), filters(context, given, currencies)),
     panel);
 }
 
@@ -58,7 +64,7 @@ function path(context, given) {
   return h("nav", { class: "path", "aria-label": "Prefix" }, link("All", null), parts.map((part, index) => [h("span", { class: "muted", "aria-hidden": "true" }, "›"), index === parts.length - 1 ? h("strong", {}, part) : link(part, parts.slice(0, index + 1).join(":"))]));
 }
 
-function filters(context, given, query) {
+function filters(context, given, currencies) {
   const change = (event) => {
     event.preventDefault();
     const typed = Object.fromEntries(new FormData(form));
@@ -66,20 +72,16 @@ function filters(context, given, query) {
   };
   const select = (name, text, choices) => h("select", { name, "aria-label": text }, choices.map(([key, shown]) => h("option", { value: key, selected: given[name] === key }, shown)));
   const date = (name, text) => h("label", { class: "date" }, text, h("input", { type: "date", name, value: given[name] ?? "" }));
-  const currencies = h("select", { name: "currency", "aria-label": "Currency" }, h("option", { value: given.currency ?? "", selected: true }, given.currency ?? "Currency"));
-  void fillCurrencies(context, query, currencies, given.currency);
   const form = h("form", { class: "filters", "aria-label": "Flows", onchange: change, onsubmit: change },
     currencies, select("sides", "Sides", SIDES), select("period", "Period", PERIODS), given.period === "dates" && [date("from", "from"), date("to", "to")],
     given.sides !== "account" && h("label", { class: "check-box" }, h("input", { type: "checkbox", name: "world", checked: given.world !== "off" }), "The ledger's own"));
   return form;
 }
 
-/** Offer the currencies in which anything moved. */
-async function fillCurrencies(context, query, select, chosen) {
-  const body = await context.get("/v1/ledger/flows", { query: { ...query, most: 1, currency: null }, at: true }).catch(() => null);
-  const found = currenciesOf(body ?? { flows: [], others: [] });
+/** Offer currencies to choose from, and the one that is chosen. */
+function offer(select, found, chosen) {
   const names = [...new Set([...found, ...(chosen ? [chosen] : [])])].sort();
-  select.replaceChildren(h("option", { value: "", selected: !chosen }, "Most used"), ...names.map((name) => h("option", { value: name, selected: name === chosen }, name)));
+  fill(select, h("option", { value: "", selected: !chosen }, "Most used"), names.map((name) => h("option", { value: name, selected: name === chosen }, name)));
 }
 
 /** Return the currencies of flows, the one in which money moved most often first. */

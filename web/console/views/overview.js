@@ -90,13 +90,13 @@ function unsealed({ unsealed_events: events, oldest_unsealed_at: oldest, anchore
     ["Anchored", anchored ? "elsewhere too" : "here alone"]]);
 }
 
-const STATES = { following: "good", failing: "warn", stopped: "bad", "not running": "plain" };
+const STATES = { failing: "warn", stopped: "bad", "not running": "plain" };
 
 function followers({ followers: all }) {
   if (all.length === 0) return h("p", { class: "muted" }, "None is running.");
   return h("ul", { class: "followers" }, all.map((each) => h("li", { title: each.error },
     h("span", { class: "name" }, words(each.name)),
-    badge(each.state, STATES[each.state]),
+    each.state !== "following" && badge(each.state, STATES[each.state]),
     h("span", { class: "muted lag" }, each.lag_events === 0 ? "up to date" : `${count(each.lag_events)} behind, ${each.lag_seconds < 10 ? each.lag_seconds.toFixed(1) : count(Math.round(each.lag_seconds))} s`))));
 }
 

@@ -21,7 +21,7 @@ export const title = () => lastName;
 export async function show(context) {
   const { id } = context.params;
   if (context.query.get("kind") === "machine" && context.can("admin")) return machine(context, id);
-  if (!context.can("admin", "auditor") && id !== context.me.id) return h("div", {}, h("h1", { class: "unseen" }, "Another user"), state("denied", "You can see no other user", "Admins and auditors can.", h("a", { href: context.link(`/people/${context.me.id}`) }, "Show me")));
+  if (!context.can("admin", "auditor") && id !== context.me.id) return h("div", {}, h("h1", { class: "unseen" }, "Another user"), state("denied", "You can see no other user", "Admins and auditors can.", h("a", { href: context.link(`/people/${context.me.id}`), class: "name" }, "You and your sessions")));
   const user = await context.get(`/v1/users/${id}`, { at: true }).catch((error) => {
     if (error instanceof Problem && error.status === 404 && context.can("admin")) return null;
     throw error;
