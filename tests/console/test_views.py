@@ -1,6 +1,5 @@
 """What each view keeps to, by the router's list: it can be read and reached, and nothing is shown or done wrongly."""
 
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ledger.settings import Settings
 from tests.support.axe import axe, findings
 from tests.support.books import log_end, open_books
 from tests.support.console import Console
-from tests.support.console_views import INTERACTIVE, UNREADABLE, VIEWS, WATCH_FOCUS, path_of, settled
+from tests.support.console_views import CHECKS, VIEWS, path_of, settled
 from tests.support.controls import NOBODY, PASSWORD, Api, Serve
 from tests.support.machines import register
 from tests.support.sealed import wait_for_seal, write_key_file
@@ -25,47 +24,9 @@ VARIANTS = (  # of views, which have parts of their own
     "/reports?report=income-statement&period=this-year&compare=previous",
     "/reports?report=trial-balance&depth=all",
 )
-AMOUNT = r"/\d\.\d\d/"
-# 1,000 characters where the ledger allows so many: markup, text from right to left, and a mark that turns the direction.
+# 1,000 characters where the ledger allows so many: markup, text from right to left, a mark that turns the direction.
 HOSTILE = "<img src=x onerror=hacked()><b>b</b> \u05d0\u05d1\u05d2 \u202exyz "
 TOO_LONG = (HOSTILE * 30)[:1000]
-# Texts whose direction mark could change what stands beside them.
-LEAKS = """(() => {
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const parent = node.parentElement;
-    if (!/[\\u202a-\\u202e\\u2066-\\u2069]/.test(node.data) || ["TEXTAREA", "OPTION"].includes(parent.tagName)) continue;
-    const isAlone = parent.childNodes.length === 1 && !/^(normal|embed)$/.test(getComputedStyle(parent).unicodeBidi);
-    if (!isAlone) found.push(parent.outerHTML.slice(0, 120));
-  }
-  return found;
-})()"""
-# Presses what can be pressed, also in dialogs that open, and keeps what is sent that could change something.
-PRESS_ALL = """(async () => {
-  const ask = window.fetch;
-  window.sent = [];
-  window.fetch = (address, options = {}) => {
-    if (!["GET", undefined].includes(options.method) && !String(address).startsWith("/console/session")) sent.push(`${options.method} ${address}`);
-    return ask(address, options);
-  };
-  const wait = () => new Promise((resolve) => setTimeout(resolve, 60));
-  const press = async (root) => {
-    for (const button of root.querySelectorAll("button:not(:disabled)")) {
-      if (!button.isConnected || button.matches(".copy, .cross") || /download|csv|pdf|receipt|print/i.test(button.textContent)) continue;
-      button.click();
-      await wait();
-      for (const dialog of document.querySelectorAll("dialog[open]")) {
-        for (const each of dialog.querySelectorAll("button:not(:disabled)")) { each.click(); await wait(); }
-        dialog.close();
-      }
-    }
-  };
-  await press(document.querySelector("main"));
-  window.fetch = ask;
-  window.pressed = true;
-})() && true"""
-
 SESSION = "import('/console/session.js').then(({ who }) => { window.session = who().session_id; })"
 
 
@@ -76,6 +37,14 @@ async def api(serve: Serve, settings: Settings, tmp_path: Path) -> AsyncIterator
     served = settings.model_copy(update={"ledger_seal_key_file": key_file, "ledger_seal_seconds": 0.01})
     async with sealing(served):
         yield await serve(served)
+
+
+@pytest.fixture
+async def console(console: Console) -> Console:
+    """Return the console, each page of which has the checks."""
+    await console.page.start()
+    await console.page.before_load(CHECKS)
+    return console
 
 
 async def prepare(api: Api) -> dict[str, str]:
@@ -102,7 +71,7 @@ async def complaints(console: Console) -> list[Any]:
     await console.page.run(f"({axe()}, true)")
     root = "document.documentElement"
     is_fixed = f"{root}.scrollWidth <= innerWidth && {root}.scrollHeight <= innerHeight"
-    found = [*await findings(console.page), *await console.run(UNREADABLE)]
+    found = [*await findings(console.page), *await console.run("checks.unreadable()")]
     return found if await console.run(is_fixed) else [*found, "the page scrolls"]
 
 
@@ -129,10 +98,8 @@ async def test_the_keyboard_reaches_everything_and_shows_where_it_is(console: Co
     for path in paths(ids):
         await console.open(path)
         await settled(console)
-        count = await console.run(f"({WATCH_FOCUS}, {INTERACTIVE}.length)")
-        await console.page.press(*["Tab"] * (count + 3))
-        names = f"{INTERACTIVE}.filter((each) => !reached.has(each)).map((each) => each.outerHTML.slice(0, 90))"
-        missed[path] = [*await console.run(names), *await console.run("unseen")]
+        await console.page.press(*["Tab"] * (await console.run("checks.interactive().length") + 3))
+        missed[path] = await console.run("[...checks.missed(), ...checks.unseen]")
 
     assert {} == {path: each for path, each in missed.items() if each}
 
@@ -153,7 +120,9 @@ async def test_each_role_sees_each_view_or_why_not(console: Console, api: Api) -
         for view in VIEWS:
             await console.open(path_of(view, ids))
             await settled(console)
-            is_denied = await console.run("document.querySelector('main .view > .state:is(.denied, .missing)') !== null")
+            is_denied = await console.run(
+                "document.querySelector('main .view > .state:is(.denied, .missing)') !== null"
+            )
             assert 1 == await console.run("document.querySelectorAll('main h1').length"), (roles, view)
             assert [] == await console.texts("main .state.error"), (roles, view)
             assert is_denied or view.name is None or roles in view.roles, (roles, view)
@@ -201,8 +170,8 @@ async def test_hostile_texts_are_texts_in_each_view(console: Console, api: Api, 
         if await console.run("document.querySelector('main').textContent.includes('<img src=x onerror=')"):
             seen.add(path)
         assert 0 == await console.run("document.querySelectorAll('main :is(img, b, script)').length"), path
-        assert [] == await console.run(LEAKS), path
-        assert [] == await console.run(UNREADABLE), path
+        assert [] == await console.run("checks.leaks()"), path
+        assert [] == await console.run("checks.unreadable()"), path
         assert not await console.run("document.documentElement.scrollWidth > innerWidth"), path
 
     assert len(seen) > len(VIEWS) / 2
@@ -239,8 +208,8 @@ async def test_nothing_that_can_be_pressed_in_the_past_changes_anything(console:
         await console.open(f"{path}?at={ids['past']}")
         await settled(console)
         enabled[path] = await console.texts("main [data-action]:not(:disabled, summary)")
-        await console.run(PRESS_ALL)
-        await console.until("window.pressed")
+        await console.run("(checks.pressAll().then((sent) => { window.sent = sent; }), true)")
+        await console.until("window.sent")
         sent[path] = await console.run("window.sent")
 
     assert {} == {path: each for path, each in (enabled | sent).items() if each}

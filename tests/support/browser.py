@@ -50,12 +50,17 @@ class Page:
 
     async def open(self, url: str) -> None:
         """Start loading a page."""
+        if not self._session:
+            await self.start()
+        await self._call("Page.navigate", url=url)
+
+    async def start(self) -> None:
+        """Open an empty page."""
         target = await self._call("Target.createTarget", url="about:blank")
         attached = await self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = {"sessionId": attached["sessionId"]}
         for domain in ("Page", "Runtime", "Network", "Log"):
             await self._call(f"{domain}.enable")
-        await self._call("Page.navigate", url=url)
 
     async def navigate(self, url: str) -> None:
         """Start loading another page in the place of this one."""

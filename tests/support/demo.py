@@ -187,7 +187,9 @@ async def _last_hour(admin: Api, clock: PastClock, chance: Random, end: datetime
     for minute in range(59, -1, -1):
         await clock.set(end - timedelta(minutes=minute))
         count = chance.choice((0, 1, 1, 2, 3, 4, 6))
-        cups = [("income:sales:cups", "assets:cash:till", 390 * chance.randint(1, 4), "flat white") for _ in range(count)]
+        cups = [
+            ("income:sales:cups", "assets:cash:till", 390 * chance.randint(1, 4), "flat white") for _ in range(count)
+        ]
         if minute % 11 == 0:
             cups.append(("users:ben:wallet", "income:sales:subscriptions", 1_450, "beans, 250 g"))
         await _send(admin, [_transfer(*cup) for cup in cups])
@@ -203,6 +205,6 @@ def _transfer(source: str, destination: str, cents: int, text: str) -> dict[str,
 
 
 async def _send(admin: Api, items: list[dict[str, Any]]) -> None:
-    for item in items:
-        answer = await admin.post("/v1/transactions/transfer", item)
+    if items:
+        answer = await admin.post("/v1/transactions/batch", {"atomic": True, "items": items})
         assert answer.status == 200, answer

@@ -63,12 +63,17 @@ async def main(names: list[str]) -> None:
     """Start a service, write its books, and take each picture, or only those whose names begin like one of these."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ledger-pictures-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # the servers may run as another user
+        folder = open_to_servers(Path(name))
         async with serving(folder) as admin:
             demo = await write_demo(admin, await past_clock(folder))
             async with browser(folder / "browser") as page:
                 await shoot_all(Console(page, admin), demo, names)
+
+
+def open_to_servers(folder: Path) -> Path:
+    """Let the servers into a folder: they may run as another user."""
+    folder.chmod(0o755)
+    return folder
 
 
 @asynccontextmanager
