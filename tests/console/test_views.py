@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -24,9 +25,8 @@ VARIANTS = (  # of views, which have parts of their own
     "/reports?report=income-statement&period=this-year&compare=previous",
     "/reports?report=trial-balance&depth=all",
 )
-# 1,000 characters where the ledger allows so many: markup, text from right to left, a mark that turns the direction.
-HOSTILE = "<img src=x onerror=hacked()><b>b</b> \u05d0\u05d1\u05d2 \u202exyz "
-TOO_LONG = (HOSTILE * 30)[:1000]
+HOSTILE = "<img src=x onerror=hacked()><b>b</b> \u05d0\u05d1\u05d2 xyz"  # markup, and text from right to left
+LONG = f"{HOSTILE} \u200f " * 30  # with a mark that turns the direction, which texts to read may have
 SESSION = "import('/console/session.js').then(({ who }) => { window.session = who().session_id; })"
 
 
@@ -142,19 +142,20 @@ async def test_an_empty_ledger_has_something_to_say_in_each_view(console: Consol
 
 
 async def write_hostile(api: Api) -> dict[str, str]:
-    """Fill everything that takes a text with one that attacks, and return ids for each path."""
-    user = await api.new_user(username=HOSTILE[:40])
-    named = {"name": TOO_LONG[:200], "metadata": {"note": TOO_LONG[:500], HOSTILE[:20]: "1"}, "type": "asset"}
-    one = await api.new_account(user["id"], 10_000, code="users:hostile", **named)
+    """Fill what takes a text with one that attacks, as long as it may be, and return ids for each path."""
+    user = await api.new_user(email=f"{'x' * 60}@{'y' * 60}.example")
+    metadata = {"note": LONG[:500].strip(), HOSTILE[:20]: "1"}
+    named = {"name": (HOSTILE * 9)[:200].strip(), "metadata": metadata, "type": "asset"}
+    one = await api.new_account(user["id"], 10_000, code=f"users:{'z' * 60}", **named)
     other = await api.new_account(user["id"], **named)
-    texts = {"description": TOO_LONG, "reference": HOSTILE, "metadata": {"note": TOO_LONG[:500]}}
-    body = {"source_account_id": one["id"], "destination_account_id": other["id"], "amount_cents": 1234}
+    between = {"source_account_id": one["id"], "destination_account_id": other["id"], "amount_cents": 1234}
+    texts = {"description": LONG[:500].strip(), "metadata": metadata}
     for path in ("transfer", "hold"):
-        answer = await api.post(f"/v1/transactions/{path}", {**body, **texts, "reference": f"{path} {HOSTILE}"})
+        body = {**between, **texts, "reference": f"{path} {HOSTILE * 3}"}
+        answer = await api.post(f"/v1/transactions/{path}", body)
         assert answer.status == 200, answer
-        id_ = answer.body["id"]
     await api.post("/v1/clients", {"name": HOSTILE, "roles": "auditor"})
-    return {"accounts": one["id"], "transactions": id_, "people": user["id"]}
+    return {"accounts": one["id"], "transactions": answer.body["id"], "people": user["id"]}
 
 
 @pytest.mark.parametrize("width", [1360, 390])
@@ -164,7 +165,9 @@ async def test_hostile_texts_are_texts_in_each_view(console: Console, api: Api, 
     await console.page.look(scheme="light", width=width)
     seen = set()
 
-    for path in (*paths(ids), "/people?show=machines", f"/accounts/{ids['accounts']}?tab=events"):
+    asked = quote(LONG[:1000])
+    more = (f"/accounts?q={asked}", f"/people?q={asked}", f"/{asked}", f"/accounts/{ids['accounts']}?tab=events")
+    for path in (*paths(ids), "/people?show=machines", *more):
         await console.open(path)
         await settled(console)
         if await console.run("document.querySelector('main').textContent.includes('<img src=x onerror=')"):

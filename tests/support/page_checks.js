@@ -1,7 +1,7 @@
 // What tests ask a page of the console: which texts nobody can read, and what can be reached and pressed.
 
 window.checks = (() => {
-  const TURNS = /[\u202a-\u202e\u2066-\u2069]/; // marks that change the direction of text
+  const TURNS = /[\u0590-\u05ff\u200e\u200f\u202a-\u202e\u2066-\u2069]/; // text from right to left, and marks
   const INTERACTIVE = "a[href], button, input, select, textarea, summary, [tabindex]:not([tabindex='-1'])";
   const isVisible = (element) => element.checkVisibility({ visibilityProperty: true });
   const wait = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });

@@ -41,7 +41,7 @@ function heading(context, account) {
   return h("header", { class: "view-head" },
     h("h1", {}, lastName),
     account.frozen === "none" ? statusBadge(account.status) : h("span", { class: "badge warn" }, `frozen: ${words(account.frozen)}`),
-    h("p", { class: "muted sub" }, account.code && account.name ? [account.name, " · "] : "", userLink(account.user_id), account.type ? ` · ${account.type}` : "", " · ", idOf(id)),
+    h("p", { class: "muted sub" }, account.code && account.name ? [h("span", {}, account.name), " · "] : "", userLink(account.user_id), account.type ? ` · ${account.type}` : "", " · ", idOf(id)),
     h("div", { class: "actions" }, accountActions(account, context)),
     h("div", { class: "actions" },
       downloadButton("Receipt", url(`/v1/accounts/${id}/proof`, context.at ? { at_version: account.version } : {}), `${lastName}.receipt.json`),
