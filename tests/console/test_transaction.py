@@ -16,8 +16,7 @@ from ledger.settings import Settings
 from tests.support.axe import axe, findings
 from tests.support.console import Console
 from tests.support.controls import NOBODY, PASSWORD, Api, Serve
-from tests.support.processes import until
-from tests.support.sealed import write_key_file
+from tests.support.sealed import wait_for_seal, write_key_file
 
 VECTORS = Path(__file__).parents[2] / "docs/reference/receipts.md"
 VERIFIED = "Verified in this browser"
@@ -91,15 +90,8 @@ async def sealed_transfer(api: Api, **members: Any) -> dict[str, Any]:
     source, destination = await api.new_account(balance_cents=5000, code="users:alice"), await api.new_account()
     between = {"source_account_id": source["id"], "destination_account_id": destination["id"], "amount_cents": 1234}
     transaction = (await api.post("/v1/transactions/transfer", between | members)).body
-    await wait_for_seal(api, transaction)
+    await wait_for_seal(api, transaction["id"])
     return dict(transaction)
-
-
-async def wait_for_seal(api: Api, transaction: dict[str, Any]) -> None:
-    async def is_sealed() -> bool:
-        return (await api.get(f"/v1/transactions/{transaction['id']}/proof")).status == 200
-
-    await until(is_sealed)
 
 
 async def evaluate(console: Console, script: str) -> Any:
@@ -268,7 +260,7 @@ async def test_a_customer_sees_and_proves_own_transactions_alone(console: Consol
     mine, other = await api.new_account(customer["id"], balance_cents=100), await api.new_account(balance_cents=100)
     own = (await api.transfer(mine, other, 5)).body
     foreign = (await api.transfer(other, await api.new_account(), 5)).body
-    await wait_for_seal(api, own)
+    await wait_for_seal(api, own["id"])
 
     await console.open(f"/transactions/{own['id']}", customer["username"], PASSWORD)
     await console.sees(VERIFIED)
@@ -326,7 +318,7 @@ async def test_an_entry_with_many_postings_and_an_amendment_is_readable(console:
         json={"description": HOSTILE.strip()},
         headers={"Authorization": f"Bearer {api.token}"},
     )
-    await wait_for_seal(api, entry)
+    await wait_for_seal(api, entry["id"])
 
     await console.open(f"/transactions/{entry['id']}")
     await console.sees(VERIFIED)

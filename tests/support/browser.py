@@ -70,6 +70,10 @@ class Page:
         """Run a script in each page that is loaded from now on, before the page's own."""
         await self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
 
+    async def without_scrollbars(self) -> None:
+        """Show no bars beside what scrolls, as on a phone."""
+        await self._call("Emulation.setScrollbarsHidden", hidden=True)
+
     async def without_cache(self) -> None:
         """Load everything from the service from now on."""
         await self._call("Network.setCacheDisabled", cacheDisabled=True)

@@ -26,14 +26,17 @@ from tests.support.controls import ADMIN_PASSWORD, Api
 from tests.support.demo import Demo, write_demo
 from tests.support.past import PastClock
 from tests.support.processes import ROOT, Ledger
-from tests.support.sealed import write_key_file
+from tests.support.sealed import wait_for_seal, write_key_file
 
 FOLDER = ROOT / "docs/images/console"
 SIZES = {1360: 860, 390: 844}  # pixels
 SCHEMES = ("light", "dark")
-COLOURS = 96  # of a picture: flat surfaces and text need no more
+COLOURS = 128  # of a picture: flat surfaces and text need no more
 CHART_SECONDS = 8  # in which the charts of operations get some points
 ROUNDS = 5
+EARLY = """SET session_replication_role = replica;
+           UPDATE stored_events SET recorded_at = recorded_at - interval '100 days';
+           RESET session_replication_role"""
 # Notes when the first view shows its books and answers to keys, in milliseconds since the browser began to load it.
 NOTE_READY = """
 new MutationObserver(() => {
@@ -66,8 +69,11 @@ async def main(names: list[str]) -> None:
         folder = open_to_servers(Path(name))
         async with serving(folder) as admin:
             demo = await write_demo(admin, await past_clock(folder))
-            async with browser(folder / "browser") as page:
-                await shoot_all(Console(page, admin), demo, names)
+        key_file = str(write_key_file(folder / "seal.pem"))
+        sealed = {"LEDGER_SEAL_KEY_FILE": key_file, "LEDGER_SEAL_SECONDS": "1"}
+        async with serving(folder, **sealed) as admin, browser(folder / "browser") as page:
+            await wait_for_seal(admin, demo.transaction_id)
+            await shoot_all(Console(page, admin), demo, names)
 
 
 def open_to_servers(folder: Path) -> Path:
@@ -77,16 +83,15 @@ def open_to_servers(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Api]:
-    """Run a service that seals its log, and yield its admin."""
+async def serving(folder: Path, **settings: str) -> AsyncIterator[Api]:
+    """Run a service on the folder's ledger with these settings, and yield its admin."""
     running = Ledger(
         folder / "service",
         *("serve", "--workers", "1"),
         LEDGER_DATA_DIR=str(folder / "data"),
         LEDGER_ADMIN_PASSWORD=ADMIN_PASSWORD,
-        LEDGER_SEAL_KEY_FILE=str(write_key_file(folder / "seal.pem")),
-        LEDGER_SEAL_SECONDS="1",
         SERVICE_PORT="0",
+        **settings,
     )
     try:
         async with aiohttp.ClientSession() as session:
@@ -97,15 +102,18 @@ async def serving(folder: Path) -> AsyncIterator[Api]:
 
 
 async def past_clock(folder: Path) -> PastClock:
-    """Return the clock of the service's database."""
+    """Return the clock of the service's database. What is recorded already, the first admin, gets an early time."""
     url = f"postgresql://ledger@/ledger?host={folder / 'data' / 'run'}&port=5432"
-    return await PastClock.of(await asyncpg.connect(url, server_settings={"search_path": "ledger"}))
+    connection = await asyncpg.connect(url, server_settings={"search_path": "ledger"})
+    await connection.execute(EARLY)
+    return await PastClock.of(connection)
 
 
 async def shoot_all(console: Console, demo: Demo, names: list[str]) -> None:
     """Take the pictures."""
     await console.open()
     await report_readiness(console)
+    await console.page.without_scrollbars()
     ids = {"accounts": demo.account_id, "transactions": demo.transaction_id, "people": demo.user_id}
     paths = {view.title: path_of(view, ids) for view in VIEWS}
     paths |= {name: path.format(past=demo.past_position) for name, path in MORE.items()}
@@ -154,7 +162,11 @@ async def shoot(console: Console, name: str, names: list[str]) -> None:
 
 def shrink(png: bytes) -> bytes:
     """Return a picture with few colours, in a third of the bytes."""
-    few = Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few = (
+        Image.open(io.BytesIO(png))
+        .convert("RGB")
+        .quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    )
     out = io.BytesIO()
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
