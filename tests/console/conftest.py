@@ -10,10 +10,13 @@ from tests.support.console import Console
 from tests.support.controls import Api
 
 
+WALK_SECONDS = 280  # for tests that go through every view on a busy machine
+
+
 @pytest.fixture
 async def console(api: Api, tmp_path: Path) -> AsyncIterator[Console]:
     """Yield the console, before anybody has signed in."""
-    async with browser(tmp_path / "browser") as page:
+    async with browser(tmp_path / "browser", deadline_seconds=WALK_SECONDS) as page:
         opened = Console(page, api)
         yield opened
         await opened.close()

@@ -143,9 +143,9 @@ class Page:
 
 
 @asynccontextmanager
-async def browser(folder: Path) -> AsyncIterator[Page]:
-    """Yield an empty page; stop the browser when the block ends."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
+async def browser(folder: Path, *, deadline_seconds: float = DEADLINE_SECONDS) -> AsyncIterator[Page]:
+    """Yield an empty page; stop the browser when the block ends, or after the deadline."""
+    async with asyncio.timeout(deadline_seconds):
         process = await asyncio.create_subprocess_exec(
             *_command(folder),
             stdout=asyncio.subprocess.PIPE,

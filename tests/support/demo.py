@@ -13,8 +13,9 @@ from tests.support.controls import PASSWORD, Api
 from tests.support.past import PastClock
 
 DAYS = 90
-CREDIT = 10**11  # cents that an account may owe
-HOLDS = 7
+CREDIT = 10**9  # cents that an account may owe, but for a bank's
+HOLD_DAYS = (52, 74, 81, 85, 87, 88, 89)  # on which a customer places one
+ORDER = 1  # of these holds, the one that is captured and reversed in parts
 USERS = {"harbour": "customer", "carol": "auditor", "alice": "customer", "ben": "customer", "mira": "customer"}
 WALLETS = {"alice": 18_250, "ben": 42_075, "mira": 9_600}  # cents at the start
 TYPES = {"assets": "asset", "liabilities": "liability", "equity": "equity", "income": "income", "expenses": "expense"}
@@ -95,19 +96,23 @@ async def write_demo(admin: Api, clock: PastClock) -> Demo:
     owners = {name: (await _new_user(admin, name, roles))["id"] for name, roles in USERS.items()}
     accounts = await _open_accounts(admin, owners)
     await _start(admin)
+    holds = []
     for day in range(DAYS):
         for hours, items in _trade(chance, day):
             await clock.set(begin + timedelta(days=day, hours=hours))
             await _send(admin, items)
+        if day in HOLD_DAYS:
+            holds.append(await _hold(admin, HOLD_DAYS.index(day), end))
         if day == DAYS // 2:
             past = int((await admin.get("/v1/ledger/trial-balance")).body["position"])
-    order = await _orders(admin, clock, end)
+    await clock.set(end - timedelta(hours=2))
+    await _settle(admin, holds[ORDER])
     await _last_hour(admin, clock, chance, end)
     for name in ("carol", "alice", "mira"):
         await admin.logged_in(name)
     await admin.post("/v1/clients", {"name": "web shop", "roles": "admin", "scope": "transactions:write"})
     await admin.post("/v1/clients", {"name": "bookkeeping", "roles": "auditor", "scope": "accounts:read ledger:read"})
-    return Demo(accounts["assets:bank:main"], order, owners["alice"], past)
+    return Demo(accounts["assets:bank:main"], holds[ORDER], owners["alice"], past)
 
 
 async def _new_user(admin: Api, name: str, roles: str) -> dict[str, Any]:
@@ -118,7 +123,8 @@ async def _open_accounts(admin: Api, owners: dict[str, str]) -> dict[str, str]:
     found = {}
     for currency, accounts in (("USD", ACCOUNTS), ("EUR", EURO_ACCOUNTS)):
         for code, name in accounts.items():
-            typed = {"type": TYPES[code.partition(":")[0]], "overdraft_limit_cents": CREDIT, "currency": currency}
+            credit = 0 if code.startswith("assets:bank") else CREDIT
+            typed = {"type": TYPES[code.partition(":")[0]], "overdraft_limit_cents": credit, "currency": currency}
             found[code] = (await admin.new_account(owners["harbour"], code=code, name=name, **typed))["id"]
     for name, cents in WALLETS.items():
         wallet = {"code": f"users:{name}:wallet", "name": f"{name.title()}'s wallet", "metadata": {"tier": "gold"}}
@@ -157,29 +163,26 @@ def _trade(chance: Random, day: int) -> Iterator[tuple[int, list[dict[str, Any]]
             yield hour, [_transfer(one, other, chance.randint(*most), text) for one, other, *most, text in some]
 
 
-async def _orders(admin: Api, clock: PastClock, end: datetime) -> str:
-    """Place holds of which some stay, and return one that was captured in parts and given back in part."""
-    for number in range(HOLDS):
-        await clock.set(end - timedelta(hours=3 + 29 * (HOLDS - number)))
-        name = list(WALLETS)[number % len(WALLETS)]
-        body = _transfer(f"users:{name}:wallet", "income:sales:beans", 1_350 + 610 * number, "web order")
-        expires = end + timedelta(hours=40 * number + 20)
-        answer = await admin.post(
-            "/v1/transactions/hold", {**body, "reference": f"order-{2041 + number}", "expires_at": expires.isoformat()}
-        )
-        assert answer.status == 200, answer
-        if number == 1:
-            order = str(answer.body["id"])
-    await clock.set(end - timedelta(hours=2))
+async def _hold(admin: Api, number: int, end: datetime) -> str:
+    """Place an order of the web shop, and return its id."""
+    name = list(WALLETS)[number % len(WALLETS)]
+    body = _transfer(f"users:{name}:wallet", "income:sales:beans", 1_350 + 610 * number, "web order")
+    terms = {"reference": f"order-{2041 + number}", "expires_at": (end + timedelta(hours=40 * number + 20)).isoformat()}
+    answer = await admin.post("/v1/transactions/hold", {**body, **terms})
+    assert answer.status == 200, answer
+    return str(answer.body["id"])
+
+
+async def _settle(admin: Api, hold_id: str) -> None:
+    """Capture an order in two parts, and give something back."""
     steps = (
         ("capture", {"amount_cents": 1_200, "final": False}),
         ("capture", {"amount_cents": 500}),
         ("reverse", {"amount_cents": 300, "description": "one bag was torn"}),
     )
     for path, body in steps:
-        answer = await admin.post(f"/v1/transactions/{order}/{path}", body)
+        answer = await admin.post(f"/v1/transactions/{hold_id}/{path}", body)
         assert answer.status == 200, answer
-    return order
 
 
 async def _last_hour(admin: Api, clock: PastClock, chance: Random, end: datetime) -> None:

@@ -26,13 +26,14 @@ from tests.support.controls import ADMIN_PASSWORD, Api
 from tests.support.demo import Demo, write_demo
 from tests.support.past import PastClock
 from tests.support.processes import ROOT, Ledger
-from tests.support.sealed import wait_for_seal, write_key_file
+from tests.support.sealed import wait_for_seal
 
 FOLDER = ROOT / "docs/images/console"
 SIZES = {1360: 860, 390: 844}  # pixels
 SCHEMES = ("light", "dark")
 COLOURS = 128  # of a picture: flat surfaces and text need no more
 CHART_SECONDS = 8  # in which the charts of operations get some points
+DEADLINE_SECONDS = 1800
 ROUNDS = 5
 EARLY = """SET session_replication_role = replica;
            UPDATE stored_events SET recorded_at = recorded_at - interval '100 days';
@@ -43,6 +44,7 @@ new MutationObserver(() => {
   if (!window.readyAt && document.querySelector("main .view:not(.unready) .tiles")) window.readyAt = performance.now();
 }).observe(document, { subtree: true, childList: true });
 """
+NAMED = "![...document.querySelectorAll('main a.name')].some((each) => each.innerText.startsWith('…'))"
 MORE = {"overview-then": "?at={past}"}  # pictures beside those of each view
 
 
@@ -67,11 +69,12 @@ async def main(names: list[str]) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="ledger-pictures-", ignore_cleanup_errors=True) as name:
         folder = open_to_servers(Path(name))
-        async with serving(folder) as admin:
+        async with serving(folder, LEDGER_SEAL_SECONDS="3600") as admin:  # later than the books are written
             demo = await write_demo(admin, await past_clock(folder))
-        key_file = str(write_key_file(folder / "seal.pem"))
-        sealed = {"LEDGER_SEAL_KEY_FILE": key_file, "LEDGER_SEAL_SECONDS": "1"}
-        async with serving(folder, **sealed) as admin, browser(folder / "browser") as page:
+        async with (
+            serving(folder, LEDGER_SEAL_SECONDS="1") as admin,
+            browser(folder / "browser", deadline_seconds=DEADLINE_SECONDS) as page,
+        ):
             await wait_for_seal(admin, demo.transaction_id)
             await shoot_all(Console(page, admin), demo, names)
 
@@ -154,6 +157,7 @@ async def shoot(console: Console, name: str, names: list[str]) -> None:
         for scheme in SCHEMES:
             await console.page.look(scheme=scheme, width=width, height=height)
             await settled(console)
+            await console.until(NAMED)
             await asyncio.sleep(0.6)  # animations
             target = FOLDER / f"{name}-{scheme}-{width}.png"
             target.write_bytes(shrink(await console.page.screenshot()))
