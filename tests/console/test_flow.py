@@ -37,7 +37,7 @@ async def test_a_click_goes_down_the_tree_and_the_path_back_up(console: Console,
 
     assert [table_row(flow) for flow in body["flows"]] == [row.splitlines()[-1] for row in await console.texts(ROWS)]
     assert "outside" in (await console.texts(ROWS))[0]
-    await console.click("main .path a")
+    await console.click("main .prefix a")
     await console.until("!location.search.includes('prefix')")
     await console.sees("income")
 

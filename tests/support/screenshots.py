@@ -32,7 +32,8 @@ FOLDER = ROOT / "docs/images/console"
 SIZES = {1360: 860, 390: 844}  # pixels
 SCHEMES = ("light", "dark")
 COLOURS = 128  # of a picture: flat surfaces and text need no more
-CHART_SECONDS = 8  # in which the charts of operations get some points
+CHART_SECONDS = 20  # in which the charts of operations get some points
+ANIMATION_SECONDS = 0.6
 DEADLINE_SECONDS = 1800
 ROUNDS = 5
 EARLY = """SET session_replication_role = replica;
@@ -121,14 +122,15 @@ async def shoot_all(console: Console, demo: Demo, names: list[str]) -> None:
     paths = {view.title: path_of(view, ids) for view in VIEWS}
     paths |= {name: path.format(past=demo.past_position) for name, path in MORE.items()}
     for name, path in paths.items():
-        if not is_wanted(name, names):
-            continue
-        await console.open(path)
-        if name == "operations":
-            await asyncio.sleep(CHART_SECONDS)
-        await shoot(console, name, names)
+        for width in SIZES if is_wanted(name, names) else ():
+            await console.page.look(scheme=SCHEMES[0], width=width, height=SIZES[width])
+            await console.open(path)
+            await asyncio.sleep(CHART_SECONDS if name == "operations" else 0)
+            await shoot(console, name, width)
+    await console.open()
     await console.click(".menu-body button:last-child")
-    await shoot(console, "sign-in", names)
+    for width in SIZES if is_wanted("sign-in", names) else ():
+        await shoot(console, "sign-in", width)
 
 
 async def report_readiness(console: Console) -> None:
@@ -149,19 +151,16 @@ def is_wanted(name: str, names: list[str]) -> bool:
     return not names or any(name.startswith(each) for each in names)
 
 
-async def shoot(console: Console, name: str, names: list[str]) -> None:
-    """Take the pictures of what is shown now."""
-    if not is_wanted(name, names):
-        return
-    for width, height in SIZES.items():
-        for scheme in SCHEMES:
-            await console.page.look(scheme=scheme, width=width, height=height)
-            await settled(console)
-            await console.until(NAMED)
-            await asyncio.sleep(0.6)  # animations
-            target = FOLDER / f"{name}-{scheme}-{width}.png"
-            target.write_bytes(shrink(await console.page.screenshot()))
-            sys.stdout.write(f"{target.relative_to(ROOT)} {target.stat().st_size}\n")
+async def shoot(console: Console, name: str, width: int) -> None:
+    """Take the pictures of what is shown now, at a width."""
+    for scheme in SCHEMES:
+        await console.page.look(scheme=scheme, width=width, height=SIZES[width])
+        await settled(console)
+        await console.until(NAMED)
+        await asyncio.sleep(ANIMATION_SECONDS)
+        target = FOLDER / f"{name}-{scheme}-{width}.png"
+        target.write_bytes(shrink(await console.page.screenshot()))
+        sys.stdout.write(f"{target.relative_to(ROOT)} {target.stat().st_size}\n")
 
 
 def shrink(png: bytes) -> bytes:

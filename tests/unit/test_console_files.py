@@ -66,6 +66,13 @@ def test_both_ways_to_dark_have_the_same_colours() -> None:
     assert set(re.findall(r"--[\w-]+(?=: #)", light[1])) == set(re.findall(r"--[\w-]+(?=: #)", by_choice))
 
 
+def test_a_class_is_drawn_by_one_stylesheet() -> None:
+    """Views are made apart: two that draw the same class would each change the other."""
+    rules = re.compile(r"^(\.[\w-]+) \{", re.MULTILINE)
+    drawn = [(name, path.name) for path in STYLES for name in {*rules.findall(path.read_text())}]
+    assert [] == [each for each in drawn if sum(name == each[0] for name, _ in drawn) > 1]
+
+
 def test_parts_have_no_colours_of_their_own() -> None:
     parts = "".join(path.read_text() for path in STYLES[:-1])
     assert [] == re.findall(r"#[0-9a-f]{3,8}\b", parts)

@@ -27,7 +27,7 @@ export async function show(context) {
     return flowsOf(context, body, given);
   });
   if (given.currency) void context.get("/v1/ledger/flows", { query: { ...query, most: 1 }, at: true }).then((body) => offer(currencies, currenciesOf(body), given.currency), () => {});
-  return h("div", { class: "flow" },
+  return h("div", { class: "flows" },
     h("header", { class: "view-head" }, h("h1", {}, title), path(context, given), filters(context, given, currencies)),
     panel);
 }
@@ -61,7 +61,7 @@ function path(context, given) {
   if (!given.prefix) return null;
   const parts = given.prefix.split(":");
   const link = (text, prefix) => h("a", { href: context.link("/flow", address(given, { prefix })) }, text);
-  return h("nav", { class: "path", "aria-label": "Prefix" }, link("All", null), parts.map((part, index) => [h("span", { class: "muted", "aria-hidden": "true" }, "›"), index === parts.length - 1 ? h("strong", {}, part) : link(part, parts.slice(0, index + 1).join(":"))]));
+  return h("nav", { class: "prefix", "aria-label": "Prefix" }, link("All", null), parts.map((part, index) => [h("span", { class: "muted", "aria-hidden": "true" }, "›"), index === parts.length - 1 ? h("strong", {}, part) : link(part, parts.slice(0, index + 1).join(":"))]));
 }
 
 function filters(context, given, currencies) {
