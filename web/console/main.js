@@ -96,7 +96,7 @@ async function show({ keeps = false } = {}) {
     if (await time.settle()) router.keepTime();
     takeTime();
     const context = contextOf({ params, query, at: time.at(), signal: mine.signal });
-    const { show: draw, title } = view ? await view.load() : NOWHERE;
+    const { show: draw, title } = await moduleOf(view);
     const node = await draw(context);
     await ready(node, keeps ? SCRUB_MILLISECONDS : READY_MILLISECONDS);
     if (mine.signal.aborted) return;
@@ -109,6 +109,13 @@ async function show({ keeps = false } = {}) {
     fill(main, h("div", { class: "view" }, h("h1", { class: "unseen" }, "This view cannot be shown"), problemState(problemOf(error), () => void show())));
     if (!(error instanceof api.Problem)) throw error;
   }
+}
+
+/** Return what shows a view, or says that there is none, or none for the user's roles. */
+function moduleOf(view) {
+  if (!view) return NOWHERE;
+  if (!view.roles || session.can(...view.roles)) return view.load();
+  return { title: view.name, show: () => h("div", {}, h("h1", { class: "unseen" }, view.name), problemState({ status: 403 })) };
 }
 
 /** Return the controller of a view that has been shown: another object, so that its loading state never comes. */
