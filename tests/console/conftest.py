@@ -9,7 +9,6 @@ from tests.support.browser import browser
 from tests.support.console import Console
 from tests.support.controls import Api
 
-
 WALK_SECONDS = 280  # for tests that go through every view on a busy machine
 
 
