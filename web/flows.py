@@ -42,7 +42,7 @@ class OtherFlows(Answer, frozen=True, kw_only=True):
     amount_cents_text: PositiveSumText
 
 
-class Flows(Answer, frozen=True, kw_only=True):
+class LedgerFlows(Answer, frozen=True, kw_only=True):
     """The flows of a period: the events after one position, up to another one. The largest ones come first."""
 
     after_position: Annotated[int, Meta(ge=0, examples=[0])]

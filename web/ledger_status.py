@@ -59,7 +59,7 @@ class HoldBucket(Answer, frozen=True, kw_only=True):
     holds: _Count
 
 
-class HoldStatus(Answer, frozen=True, kw_only=True):
+class HoldSummary(Answer, frozen=True, kw_only=True):
     """The holds that are pending, and those that have expired although that is not recorded yet."""
 
     pending: _Count
@@ -82,4 +82,4 @@ class LedgerStatus(Answer, frozen=True, kw_only=True):
     activity: ActivityStatus
     seals: SealStatus
     followers: list[FollowerState]
-    holds: HoldStatus
+    holds: HoldSummary

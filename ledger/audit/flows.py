@@ -1,4 +1,4 @@
-"""Flows: how much money moved between accounts, or between groups of accounts by their codes, in a period.
+"""LedgerFlows: how much money moved between accounts, or between groups of accounts by their codes, in a period.
 
 A transfer and a capture move money from one account to another. A journal entry has several payers and payees: in the
 order of its postings, each payee gets what the next payers have paid. So sums are exact, and each part of a posting

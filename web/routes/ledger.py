@@ -1,7 +1,7 @@
 """Routes for the ledger as a whole."""
 
 from web import ledger_status as models
-from web.flows import Flows
+from web.flows import LedgerFlows
 from web.handlers import flows, ledger_status
 from web.handlers.balance_series import FROM, TO
 from web.http.params import CURRENCY, POINT_IN_TIME
@@ -27,7 +27,7 @@ ROUTES = (
         AUDITOR,
         Operation(
             "Get what moved between groups of accounts, or between accounts, in a period",
-            response_model=Flows,
+            response_model=LedgerFlows,
             parameters=(
                 FROM,
                 TO,

@@ -38,7 +38,7 @@ DISCARD_ATTEMPTS = 10  # each of which waits some seconds for the lock
 NICENESS = 10  # requests come first
 FAILURES = (LedgerError, asyncpg.PostgresError, *UNREACHABLE)
 
-log = structlog.get_logger("ledger.service.operations")  # `__name__` is `__main__` here
+log = structlog.get_logger("ledger.service.operations.process")  # `__name__` is `__main__` here
 
 
 async def main(settings: Settings) -> None:
