@@ -147,17 +147,19 @@ async def write_hostile(api: Api) -> dict[str, str]:
     """Fill what takes a text with one that attacks, as long as it may be, and return ids for each path."""
     user = await api.new_user(email=f"{'x' * 60}@{'y' * 60}.example")
     metadata = {"note": LONG[:500].strip(), HOSTILE[:20]: "1"}
-    named = {"name": (HOSTILE * 9)[:200].strip(), "metadata": metadata, "type": "asset"}
+    named: dict[str, Any] = {"name": (HOSTILE * 9)[:200].strip(), "metadata": metadata, "type": "asset"}
     one = await api.new_account(user["id"], 10_000, code=f"users:{'z' * 60}", **named)
     other = await api.new_account(user["id"], **named)
     between = {"source_account_id": one["id"], "destination_account_id": other["id"], "amount_cents": 1234}
     texts = {"description": LONG[:500].strip(), "metadata": metadata}
+    made = []
     for path in ("transfer", "hold"):
         body = {**between, **texts, "reference": f"{path} {HOSTILE * 3}"}
         answer = await api.post(f"/v1/transactions/{path}", body)
         assert answer.status == 200, answer
+        made.append(answer.body["id"])
     await api.post("/v1/clients", {"name": HOSTILE, "roles": "auditor"})
-    return {"accounts": one["id"], "transactions": answer.body["id"], "people": user["id"]}
+    return {"accounts": one["id"], "transactions": made[-1], "people": user["id"]}
 
 
 @pytest.mark.parametrize("width", [1360, 390])
@@ -186,7 +188,7 @@ async def test_the_slider_changes_each_view_that_shows_money(console: Console, a
     ids = await prepare(api)
     console.expect(404)  # the transaction was not recorded yet
     await console.open()
-    kept, changed = [], []
+    kept, changed = list[str](), list[str]()
 
     for view in VIEWS:
         path = path_of(view, ids)

@@ -96,7 +96,7 @@ async def write_demo(admin: Api, clock: PastClock) -> Demo:
     owners = {name: (await _new_user(admin, name, roles))["id"] for name, roles in USERS.items()}
     accounts = await _open_accounts(admin, owners)
     await _start(admin)
-    holds = []
+    holds, past = list[str](), 0
     for day in range(DAYS):
         for hours, items in _trade(chance, day):
             await clock.set(begin + timedelta(days=day, hours=hours))
@@ -124,10 +124,18 @@ async def _open_accounts(admin: Api, owners: dict[str, str]) -> dict[str, str]:
     for currency, accounts in (("USD", ACCOUNTS), ("EUR", EURO_ACCOUNTS)):
         for code, name in accounts.items():
             credit = 0 if code.startswith("assets:bank") else CREDIT
-            typed = {"type": TYPES[code.partition(":")[0]], "overdraft_limit_cents": credit, "currency": currency}
+            typed: dict[str, Any] = {
+                "type": TYPES[code.partition(":")[0]],
+                "overdraft_limit_cents": credit,
+                "currency": currency,
+            }
             found[code] = (await admin.new_account(owners["harbour"], code=code, name=name, **typed))["id"]
     for name, cents in WALLETS.items():
-        wallet = {"code": f"users:{name}:wallet", "name": f"{name.title()}'s wallet", "metadata": {"tier": "gold"}}
+        wallet: dict[str, Any] = {
+            "code": f"users:{name}:wallet",
+            "name": f"{name.title()}'s wallet",
+            "metadata": {"tier": "gold"},
+        }
         found[wallet["code"]] = (await admin.new_account(owners[name], cents, **wallet))["id"]
     return found
 
