@@ -295,6 +295,7 @@ async def test_a_hold_is_followed_to_its_reversal_and_back_in_time(console: Cons
     await console.open(f"/transactions/{hold['id']}")
     await console.until("document.querySelectorAll('.chain li').length === 4")
     steps = [text.split("\n")[0] for text in await console.texts(".chain li")]
+    moved = await console.texts(".side .money")
     await console.click(".chain li:last-child a")
     await console.until(f"location.pathname.endsWith({json.dumps(reversal['id'])})")
     await console.until("document.querySelector('.chain [aria-current]')?.innerText.startsWith('Reversed')")
@@ -305,6 +306,7 @@ async def test_a_hold_is_followed_to_its_reversal_and_back_in_time(console: Cons
     await console.sees("Not recorded yet")
 
     assert ["Held", "Captured", "Released", "Reversed"] == steps
+    assert ["\u22122.00", "+2.00"] == moved
 
 
 async def test_an_entry_with_many_postings_and_an_amendment_is_readable(console: Console, api: Api) -> None:

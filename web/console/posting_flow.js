@@ -34,12 +34,18 @@ function figureOf(transaction, postings) {
   const [{ currency }] = postings;
   const total = receivers.reduce((sum, { cents }) => sum + cents, 0n);
   const parts = partsOf({ ...transaction, amount_cents: Number(total) });
+  if (isPair) payers[0].cents = receivers[0].cents = leftOf(parts);
   return h("figure", { class: "flow", role: "group", "aria-label": `${count(payers.length)} paid ${amount(total, currency)} ${currency} to ${count(receivers.length)}` },
     listOf("Paid", payers, currency),
     h("div", { class: "ribbons", style: { height: `${height}px` } },
       svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, isPair ? straight(parts, height) : bundle(payers, receivers, { height, kind: parts[0].kind })),
       isPair ? labelOf(parts, currency) : h("p", { class: "flow-label over" }, h("span", {}, h("strong", {}, amount(total, currency)), " ", h("span", { class: "unit" }, currency)))),
     listOf("Received", receivers, currency));
+}
+
+/** Return how much of an amount has moved or may still move: what was released has left nobody. */
+function leftOf(parts) {
+  return parts.reduce((sum, { cents, kind }) => (kind === "ended" ? sum : sum + BigInt(cents)), 0n);
 }
 
 /** Return the rows of a side: the largest amounts, and the rest as one. */
