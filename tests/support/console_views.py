@@ -55,4 +55,5 @@ def path_of(view: View, ids: Mapping[str, str]) -> str:
 async def settled(console: Console) -> None:
     """Wait until the view shows no part that is still loading."""
     is_shown = "document.querySelector('main :is(.view:not(.unready), .sign-in)')"
-    await console.until(f"{is_shown} && !document.querySelector('main :is(.loading, .waiting)')")
+    is_loading = "document.querySelector('main :is(.loading, .waiting, .grid > .rows:empty)')"
+    await console.until(f"{is_shown} && !{is_loading}")
