@@ -153,7 +153,7 @@ async def test_others_have_no_right_to_it(console: Console, api: Api, roles: str
     user = await api.new_user(roles=roles)
     await console.open("/operations", user["username"], PASSWORD)
 
-    await console.sees("Operations are for admins and auditors")
+    await console.sees("Your roles do not allow this")
     assert not {"Operations", "People"} & set(await console.texts("#bar .tabs a"))
 
 

@@ -168,7 +168,7 @@ async def test_others_see_themselves_alone(console: Console, api: Api, roles: st
     user, other = await api.new_user(roles=roles), await api.new_user(username="alice")
 
     await console.open("/people", user["username"], PASSWORD)
-    await console.sees("The list of users is for admins and auditors")
+    await console.sees("Your roles do not allow this")
     await console.open(f"/people/{other['id']}")
     await console.sees("You can see no other user")
     await console.click("main .state a")
