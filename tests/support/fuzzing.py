@@ -30,6 +30,8 @@ DEPENDS = (
     "must not be given together with at_position",
     "must be given together with dry_run=true",
     "must be given with by=effective",
+    "the start must not be after the end",
+    "must not be before the start of the period",
     "must be that of a `Link` to a next page of this list",
     "must be in the future, and no more than",
     "must be a date and time that exist",  # a pattern cannot check the length of a month
