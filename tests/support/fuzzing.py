@@ -50,6 +50,7 @@ DEPENDS = (
     "or the code of a registered asset",
     "must not be given with by=effective",
     "needs a period with both ends",
+    "must be the last day of a closed period",
     "must sum to zero in each currency",
     "must not be an account of the ledger itself, which only transfers change",
     "must not be a common password",
