@@ -8,7 +8,7 @@ import inspect
 from datetime import UTC, datetime
 from functools import cache, reduce
 from operator import or_
-from types import GenericAlias, UnionType
+from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 from uuid import UUID
 
@@ -78,12 +78,18 @@ def model_of(shape: type[msgspec.Struct], *, disclosed: bool) -> type[msgspec.St
 
 
 def _describe(shape: type[msgspec.Struct], field: msgspec.structs.FieldInfo, *, disclosed: bool) -> Any:
-    """Return a member with its type. An optional one is absent if the log does not have it."""
+    """Return a member with its type. An optional one may be absent, and is never null if its class omits defaults."""
     member = describe_member(shape, field.encode_name)
-    kind = _limit(field.type, is_money=field.encode_name.endswith("_cents"), disclosed=disclosed)
+    is_absent = field.default is None and shape.__struct_config__.omit_defaults
+    kind = _without_null(field.type) if is_absent else field.type
+    kind = _limit(kind, is_money=field.encode_name.endswith("_cents"), disclosed=disclosed)
     meta = Meta(description=member.text, examples=None if member.is_part else [member.sample])
     described = Annotated[kind, meta]  # type: ignore[valid-type]  # made from the type of the event
     return (field.encode_name, described) if field.required else (field.encode_name, described | UnsetType, UNSET)
+
+
+def _without_null(kind: Any) -> Any:
+    return reduce(or_, (part for part in get_args(kind) if part is not NoneType))
 
 
 def _limit(kind: Any, *, is_money: bool, disclosed: bool) -> Any:

@@ -5,6 +5,7 @@ from web.handlers import log
 from web.http.pagination import PAGE
 from web.http.params import AFTER, EFFECTIVE_AT, POINT_IN_TIME
 from web.routes.route import AUDITOR, Operation, Route
+from web.stored_events import STORED_EVENTS
 
 ROUTES = (
     Route(
@@ -14,7 +15,7 @@ ROUTES = (
         AUDITOR,
         Operation(
             "List stored events in order, or stream them as server-sent events",
-            response_model=list[responses.StoredEvent],
+            response_model=STORED_EVENTS,
             parameters=(*PAGE, AFTER, log.TOPIC, log.STREAM),
             media_types=("application/json", "text/event-stream"),
         ),
