@@ -101,7 +101,7 @@ def _limit(kind: Any, *, is_money: bool, disclosed: bool) -> Any:
     parts = [_limit(part, is_money=is_money, disclosed=disclosed) for part in get_args(kind)]
     if get_origin(kind) in {Union, UnionType}:
         return reduce(or_, parts)
-    return GenericAlias(tuple, (parts[0], ...)) if get_origin(kind) is tuple else _LIMITED.get(kind, kind)
+    return GenericAlias(list, (parts[0],)) if get_origin(kind) is tuple else _LIMITED.get(kind, kind)
 
 
 def state_schema(topic: str) -> dict[str, Any]:

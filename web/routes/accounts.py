@@ -8,6 +8,7 @@ from web.handlers import (
     accounts,
     balance_series,
     effective_entries,
+    events,
     log,
     receipts,
     statements,
@@ -189,7 +190,7 @@ ROUTES = (
     Route(
         "GET",
         "/accounts/{id}/events",
-        log.list_account_events,
+        events.list_account_events,
         READER,
         Operation(
             "List the stored events of an account, in order",
