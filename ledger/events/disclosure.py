@@ -7,6 +7,7 @@ a stream whose id is derived from a name, by which anybody could confirm a guess
 
 from collections.abc import Mapping
 from functools import cache
+from string import digits
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 import msgspec
@@ -82,7 +83,8 @@ SHAPES: Mapping[str, type[msgspec.Struct]] = {
     **{TOPICS[cls]: cls for cls in get_args(Event)},
     **{topic: upcast.shape for topic, upcast in UPCASTS.items()},
 }
-DISCLOSED_TOPICS = frozenset(topic for topic, shape in SHAPES.items() if shape not in WITHHELD_EVENTS)
+_WITHHELD_NAMES = frozenset(TOPICS[cls].rstrip(digits) for cls in WITHHELD_EVENTS)  # of all their versions
+DISCLOSED_TOPICS = frozenset(topic for topic in SHAPES if topic.rstrip(digits) not in _WITHHELD_NAMES)
 
 
 def find_nested(member: inspect.Type) -> type[msgspec.Struct] | None:

@@ -72,7 +72,7 @@ MEMBERS: Mapping[str, Member] = {
     "final": Member("Whether the hold is over; if not, its rest stays held", True),
     "captured_cents": Member("What captures of the hold have moved", 1000),
     "reversal_id": Member("The transaction that moved the money back", _OTHER_TRANSACTION),
-    "reversed_cents": Member("What all reversals so far have moved back; null if a single one did all of it", 1000),
+    "reversed_cents": Member("What all reversals so far have moved back; absent if a single one did all of it", 1000),
     "is_partial": Member("Whether a part is left to reverse", True),
     "transfer": Member("The transfer that is to be made"),
     "journal_entry": Member("The journal entry that is to be made"),

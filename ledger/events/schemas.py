@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     topic: str
     state: bytes
     position: int = 42
-    stream_id: UUID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+    stream_id: UUID = UUID("01890a5d-ac96-774b-bcce-b302099a8059")
     version: int = 7
     recorded_at: datetime = datetime(2026, 5, 1, 12, tzinfo=UTC)
     command_id: UUID | None = UUID("01890a5d-ac96-774b-bcce-b302099a8081")
