@@ -70,8 +70,9 @@ build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 	rm -rf dist
 	$(BIN)/hatchling build
 
-reference: .venv/dev.stamp ## the reference of errors and commands, from the code
+reference: .venv/dev.stamp ## the reference of errors, events and commands, from the code
 	$(BIN)/python -m web.reference > docs/reference/errors.md
+	$(BIN)/python -m ledger.events.reference > docs/reference/events.md
 	$(BIN)/python -m ledger.cli.reference > docs/reference/cli.md
 
 catalog: .venv/dev.stamp ## what the migrations make, for `ledger audit verify`; URL= of a coordinator adds what Citus changes

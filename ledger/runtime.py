@@ -59,6 +59,7 @@ class Runtime:
     rate_limiter: RateLimiter
     signer: Signer
     secret_box: SecretBox
+    ledger_id: UUID
     cursor_key: bytes
     fingerprint_key: bytes
     seal_public: dict[str, str] | None
@@ -139,6 +140,7 @@ async def open_runtime(
                     rate_limiter=limiter,
                     signer=create_signer(settings, keyring),
                     secret_box=box,
+                    ledger_id=identity.ledger_id,
                     cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
                     fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
                     seal_public=None if keyring.sealing is None else keyring.sealing.public,
