@@ -13,18 +13,17 @@ locks the table of the log first as well: a writer that could deadlock with the 
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from ledger.errors import DatabaseError
 from ledger.projections import INLINE, Projection
+from ledger.projections.rebuild.fingerprint import compute_fingerprint
 from ledger.projections.rebuild.replay import Replay, Report
 from ledger.projections.rebuild.shadow import SHOWN, Difference, RebuildError, Schemas, Tables
 from ledger.settings import Settings
@@ -192,7 +191,7 @@ class _Rebuild:
 
     async def start(self) -> None:
         """Resume an interrupted rebuild. Without one, or if other code wrote its shadows, start from the beginning."""
-        code = await _compute_fingerprint(self.reader)
+        code = await compute_fingerprint(self.reader)
         if await self._refuse_others():
             row = await self.reader.fetchrow("SELECT code, position FROM rebuilds WHERE projection = $1", self.names[0])
             if row and row["code"] == code and await self.tables.has_shadows():
@@ -367,18 +366,3 @@ async def _finish(work: Awaitable[None]) -> None:
         await asyncio.wait((task,))
         if task.exception() is not None:
             raise
-
-
-async def _compute_fingerprint(reader: Connection) -> str:
-    """Return a digest of all that decides the rows: the code of projections and events, and the schema version."""
-    version: str = await reader.fetchval("SELECT version_num FROM alembic_version")
-    return await asyncio.to_thread(_digest, version)
-
-
-def _digest(version: str) -> str:
-    digest = hashlib.sha256(version.encode())
-    package = Path(__file__).parents[2]
-    for folder in (package / "projections", package / "events"):
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
