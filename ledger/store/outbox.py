@@ -14,18 +14,27 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from ledger.errors import LedgerError
 from ledger.events import TOPICS, encode_event
-from ledger.events.operations import OperationEvent
+from ledger.events.operations import MAX_ERROR_LENGTH, OperationEvent
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE, Connection, Reader
 from ledger.store.pool import connect
 from ledger.store.tables import OUTBOX
 
-ATTEMPTS = 10
-PAUSE_SECONDS = 2.0  # between two of them
+PATIENCE_SECONDS = 10.0  # for PostgreSQL to come back
+PAUSE_SECONDS = 0.5
 NOT_ALLOWED = (asyncpg.InsufficientPrivilegeError, asyncpg.ReadOnlySQLTransactionError, asyncpg.UndefinedTableError)
 
 log = structlog.get_logger(__name__)
+
+
+class Cause(NamedTuple):
+    """The operation that an event is about, and who started it, or the name of the command that did."""
+
+    operation_id: UUID
+    actor_id: UUID | None = None
+    request_id: str | None = None
 
 
 class Entry(NamedTuple):
@@ -61,26 +70,27 @@ async def add(connection: Connection, entries: Sequence[Entry], schema: str | No
     An entry is later than all that the caller's database transaction can see, even if the clock was set back.
     """
     table = OUTBOX if schema is None else f'"{schema}".{OUTBOX}'
-    for entry in entries:
-        await connection.execute(
-            f"""INSERT INTO {table} (id, topic, state, actor_id, request_id, created_at)
-                SELECT $1, $2, $3, $4, $5,
-                       greatest(clock_timestamp(), max(created_at) + interval '1 microsecond') FROM {table}
-                ON CONFLICT (id) DO NOTHING""",
-            entry.id,
-            TOPICS[type(entry.event)],
-            encode_event(entry.event),
-            entry.actor_id,
-            entry.request_id,
-        )
+    await connection.execute(
+        f"""INSERT INTO {table} (id, topic, state, actor_id, request_id, created_at)
+            SELECT new.*, (SELECT greatest(clock_timestamp(), max(created_at) + interval '1 microsecond') FROM {table})
+            FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::text[]) AS new
+            ON CONFLICT (id) DO NOTHING""",
+        [entry.id for entry in entries],
+        [TOPICS[type(entry.event)] for entry in entries],
+        [encode_event(entry.event) for entry in entries],
+        [entry.actor_id for entry in entries],
+        [entry.request_id for entry in entries],
+    )
 
 
 async def try_to_add(settings: Settings, entries: Sequence[Entry]) -> str | None:
-    """Add entries on a connection of their own, if need be after some attempts; return why that failed, or None.
+    """Add entries on a connection of their own, and return why that is impossible, or None.
 
-    A role that may not write is told so at once.
+    A server that is away is waited for, within a bound; a role that may not write hears so at once.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    clock = asyncio.get_running_loop().time
+    until = clock() + PATIENCE_SECONDS
+    while True:
         try:
             connection = await connect(settings)
             try:
@@ -90,13 +100,12 @@ async def try_to_add(settings: Settings, entries: Sequence[Entry]) -> str | None
         except NOT_ALLOWED as error:
             return _describe(error)
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
-            if attempt == ATTEMPTS:
+            if clock() > until:
                 log.error("an operation cannot be recorded", error=_describe(error))  # noqa: TRY400
                 return _describe(error)
-            await asyncio.sleep(PAUSE_SECONDS)
         else:
             return None
-    return None
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def read_entries(reader: Reader, after: StoredEntry | None, limit: int) -> list[StoredEntry]:
@@ -125,6 +134,16 @@ async def read_backlog(reader: Reader) -> Backlog:
     )
     assert row is not None  # noqa: S101 - an aggregate has one row
     return Backlog(*row)
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return why an operation has failed, in words that may stay in the log for ever.
+
+    A text of PostgreSQL can have values of rows, so only the name of its error is taken.
+    """
+    if isinstance(error, LedgerError) and error.__cause__ is None:
+        return _describe(error)[:MAX_ERROR_LENGTH]
+    return type(error.__cause__ or error).__name__
 
 
 def _describe(error: BaseException) -> str:

@@ -30,8 +30,8 @@ class Operation(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An operation, what it was asked to do, and how far it has got.
 
     `done` out of `total` events are processed. A rebuild has `differing` rows, of which `differences` are some; it is
-    `compared` if its tables may be swapped. A verification has `findings`, of which the `omitted` ones are counted by
-    their rules.
+    `compared` if its tables may be swapped. A verification began at a `position` of the log, and has `findings`, of
+    which the `omitted` ones are counted by their rules.
     """
 
     id: UUID
@@ -47,6 +47,7 @@ class Operation(msgspec.Struct, kw_only=True, omit_defaults=True):
     stage: str = "starting"
     done: int = 0
     total: int = 0
+    position: int | None = None
     seconds: float = 0.0
     swapped: bool = False
     differing: int | None = None
