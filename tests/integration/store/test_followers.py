@@ -203,7 +203,8 @@ async def test_sealing_stops_at_an_event_without_a_leaf_until_it_is_repaired_and
     (recorded_at,) = await sealed.connection.fetchrow(
         "SELECT recorded_at FROM stored_events WHERE notification_id = $1", poison
     )
-    await sealed.tamper(f"UPDATE stored_events SET recorded_at = 'infinity' WHERE notification_id = {poison}")
+    # No event is earlier than the one before it, so a time in the future would also be that of all later events.
+    await sealed.tamper(f"UPDATE stored_events SET recorded_at = '-infinity' WHERE notification_id = {poison}")
     with serving(tmp_path, settings, variables={"LEDGER_SEAL_KEY_FILE": str(key_file)}) as running:
         stopped = await until(lambda: stops(settings, "seals"))
         assert (poison, "NameClaimed") == (stopped.error_position, stopped.error_topic)
