@@ -31,6 +31,7 @@ from ledger.settings import Settings
 from ledger.store.identity import read_identity
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.operations import OperationRecorder
 from ledger.write.scheduler import Scheduler
 from web.asyncapi import events_document
 from web.auth import Handler, guard, limit_requests, require_recent_login
@@ -165,6 +166,8 @@ def _manage_runtime(
                 executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
                 await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
                 await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
+                recording = OperationRecorder(runtime.pool, runtime.committer).follow()
+                await stack.enter_async_context(running(recording))
             yield
 
     return opened

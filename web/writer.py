@@ -20,6 +20,7 @@ from ledger.service.tracer import choose_committer, open_tracing
 from ledger.settings import Settings
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.operations import OperationRecorder
 from ledger.write.scheduler import Scheduler
 from ledger.write.server import Server
 
@@ -52,6 +53,8 @@ async def _serve(
         executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
         await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
         await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
+        recording = OperationRecorder(runtime.pool, runtime.committer).follow()
+        await stack.enter_async_context(running(recording))
         server = Server(runtime.committer, accepting, frame_bytes=settings.frame_bytes())
         await server.start()
         report(SERVING)

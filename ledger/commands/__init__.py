@@ -18,6 +18,7 @@ from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, DeleteMonitor, RecordCrossings
+from ledger.commands.operations import RecordFollowerResumption, RecordFollowerStop, RecordRebuild, RecordVerification
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reconciliations import ReconcileStatement, UndoReconciliations
 from ledger.commands.reversals import ReverseTransaction
@@ -85,5 +86,9 @@ COMMANDS: tuple[type[Command], ...] = (
     ReopenPeriod,
     ReconcileStatement,
     UndoReconciliations,
+    RecordRebuild,
+    RecordVerification,
+    RecordFollowerStop,
+    RecordFollowerResumption,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

@@ -19,6 +19,7 @@ from ledger.events import (
     clients,
     compact,
     monitors,
+    operations,
     periods,
     reconciliations,
     seals,
@@ -45,6 +46,7 @@ Event = (
     | seals.SealHeadAccepted
     | periods.PeriodEvent
     | reconciliations.ReconciliationEvent
+    | operations.OperationEvent
 )
 State = (
     accounts.Account
@@ -63,6 +65,9 @@ State = (
     | seals.SealChain
     | periods.Periods
     | reconciliations.Reconciliation
+    | operations.Rebuilds
+    | operations.Verifications
+    | operations.FollowerStops
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -82,6 +87,9 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     seals.SealHeadAccepted: seals.evolve,
     **dict.fromkeys(get_args(periods.PeriodEvent), periods.evolve),
     **dict.fromkeys(get_args(reconciliations.ReconciliationEvent), reconciliations.evolve),
+    operations.RebuildEnded: operations.evolve_rebuilds,
+    operations.VerificationEnded: operations.evolve_verifications,
+    **dict.fromkeys(get_args(operations.FollowerEvent), operations.evolve_follower),
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

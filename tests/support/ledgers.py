@@ -28,6 +28,7 @@ from ledger.events import (
     evolve,
     fold,
     monitors,
+    operations,
     periods,
     reconciliations,
     seals,
@@ -350,6 +351,9 @@ FAMILIES: dict[Any, type[Any]] = {
         (periods.PeriodEvent, periods.Periods),
         (monitors.MonitorEvent, monitors.Monitor),
         (reconciliations.ReconciliationEvent, reconciliations.Reconciliation),
+        (operations.RebuildEnded, operations.Rebuilds),
+        (operations.VerificationEnded, operations.Verifications),
+        (operations.FollowerEvent, operations.FollowerStops),
     )
     for event in members(union)
 }
