@@ -25,7 +25,7 @@ PAUSE_SECONDS = 1.0  # after a failure
 POLL_SECONDS = 1.0  # between checks whether a stopped follower was resumed, and between two reports
 
 # Each name with the target it writes to. A follower's place here is the number of its lock: add new ones at the end.
-FOLLOWERS = {"mirror": "redis", "seals": "seals", "crossings": "events"}
+FOLLOWERS = {"mirror": "redis", "seals": "seals", "crossings": "events", "webhooks": "endpoints"}
 STATES = ("following", "failing", "stopped", "not running")
 
 log = structlog.get_logger(__name__)
