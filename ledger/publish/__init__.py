@@ -1,0 +1,1 @@
+"""Sends events of the log to other systems, after they are durable and in order."""
