@@ -1,24 +1,17 @@
 """Reads the events that leave, in order: none before it is durable, and none that the ledger keeps to itself."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-from ledger.events import TOPICS, decode_event
-from ledger.events.account_labels import AccountDescribed
-from ledger.events.accounts import EVENT_GROUPS
 from ledger.events.cloud import encode_cloud_event, event_id
 from ledger.events.disclosure import DISCLOSED_TOPICS
 from ledger.followers.follower import CannotApplyError
-from ledger.projections import account_labels
+from ledger.publish.accounts import ACCOUNT_TOPICS, Codes
 from ledger.publish.destination import Outgoing
 from ledger.store import reader as event_reader
 from ledger.store.connections import Reader
 from ledger.store.durable import DurableEnd
 from ledger.store.reader import EVENT_TOPICS, StoredEvent, Stretch
-
-ACCOUNT_TOPICS = frozenset(TOPICS[cls] for group in EVENT_GROUPS for cls in group)
-MAX_CODES = 100_000  # of accounts, in memory
 
 
 async def read_durable(reader: Reader, durable_end: DurableEnd, after: int, limit: int) -> Stretch:
@@ -46,16 +39,15 @@ class Source:
         self._reader = reader
         self._durable_end = durable_end
         self._ledger_id = ledger_id
-        self._codes: dict[UUID, str | None] = {}
-        self._known_at = 0  # the position of these codes
+        self._codes = Codes(reader)
 
     async def read(self, after: int, limit: int) -> Page:
         """Return what leaves of the next `limit` events. Raises `CannotApplyError` at one that it cannot read."""
         stretch = await read_durable(self._reader, self._durable_end, after, limit)
         leaving = [stored for stored in stretch.events if _leaves(stored)]
-        await self._learn_codes(after, leaving)
+        await self._codes.learn(after, (stored.stream_id for stored in leaving if stored.topic in ACCOUNT_TOPICS))
         events = [self._convert(stored) for stored in leaving]
-        self._known_at = stretch.reached
+        self._codes.reach(stretch.reached)
         return Page(events, stretch.reached)
 
     async def find(self, position: int) -> StoredEvent | None:
@@ -64,36 +56,22 @@ class Source:
         return stretch.events[0] if stretch.events else None
 
     def encode(self, stored: StoredEvent) -> bytes:
-        """Return an event as it leaves."""
+        """Return an event as it leaves. Raises `CannotApplyError`."""
         try:
             return encode_cloud_event(stored, self._ledger_id)
         except ValueError as error:
             raise CannotApplyError(str(error), stored.position) from error
 
-    async def _learn_codes(self, after: int, events: Iterable[StoredEvent]) -> None:
-        """Look up the codes that these accounts had at the position after which the events follow."""
-        if after != self._known_at or len(self._codes) > MAX_CODES:
-            self._codes.clear()
-        accounts = {stored.stream_id for stored in events if stored.topic in ACCOUNT_TOPICS}
-        missing = accounts - self._codes.keys()
-        if missing:
-            found = await account_labels.read_at(self._reader, missing, after)
-            self._codes |= {one: found[one].labels.code if one in found else None for one in missing}
-
     def _convert(self, stored: StoredEvent) -> Outgoing:
-        position, stream_id, topic = stored.position, stored.stream_id, stored.topic
-        is_account = topic in ACCOUNT_TOPICS
-        if topic == AccountDescribed.TOPIC:
-            labels = decode_event(topic, stored.state)
-            assert isinstance(labels, AccountDescribed)  # noqa: S101 - the topic says it
-            self._codes[stream_id] = labels.code
+        self._codes.follow(stored)
+        account_id = stored.stream_id if stored.topic in ACCOUNT_TOPICS else None
         return Outgoing(
-            position,
-            event_id(self._ledger_id, position),
-            topic,
-            stream_id,
-            stream_id if is_account else None,
-            self._codes[stream_id] if is_account else None,
+            stored.position,
+            event_id(self._ledger_id, stored.position),
+            stored.topic,
+            stored.stream_id,
+            account_id,
+            None if account_id is None else self._codes.get(account_id),
             self.encode(stored),
         )
 
