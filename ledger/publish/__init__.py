@@ -1,1 +1,1 @@
-"""Sends events of the log to other systems, after they are durable and in order."""
+"""Publishes the events of the log to brokers: each once and in order, and none before it is durable."""
