@@ -19,8 +19,8 @@ from ledger.identity.password_rules import load_password_rules
 from ledger.identity.passwords import Passwords
 from ledger.identity.rate_limit import RateLimiter, RateLimits
 from ledger.identity.rehashing import Rehasher
-from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.renewal import SECOND_FACTORS, WEBHOOK_SECRETS, SecretTable, renew_secrets
+from ledger.identity.revocation_cache import RevocationCache, Session
 from ledger.identity.secret_box import OF_SECOND_FACTORS, OF_WEBHOOKS, SecretBox
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
@@ -191,7 +191,7 @@ async def _open_secret_box(pool: Pool, keyring: Keyring, label: bytes, table: Se
     """Return the box for secrets, once all that a replaced key has encrypted are encrypted with the present one."""
     box = SecretBox(keyring.encrypting, label)
     if renewed := await renew_secrets(pool, box, table):
-        log.info(f"secrets of {table.owner}s are encrypted with another key now", secrets=renewed)
+        log.info("secrets are encrypted with another key now", of=table.name, secrets=renewed)
     return box
 
 

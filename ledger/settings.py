@@ -13,6 +13,7 @@ from ledger.environment import variables
 from ledger.environment.log_levels import Levels, parse_levels
 from ledger.environment.variables import SettingsError
 from ledger.money import check_code
+from ledger.values.addresses import AllowList, parse_allow_list
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
@@ -113,6 +114,8 @@ class Settings(BaseModel):
     ledger_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")] = "ledger"
     ledger_nats_replicas: Annotated[int, Field(ge=1, le=5)] = 1
 
+    ledger_webhook_allow: Annotated[str, Field(max_length=10_000)] = ""
+
     ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
     ledger_position_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 3
@@ -192,6 +195,12 @@ class Settings(BaseModel):
             raise ValueError("must be origins such as https://app.example, separated by blanks, or * alone")
         return value
 
+    @field_validator("ledger_webhook_allow")
+    @classmethod
+    def _check_allowed_hosts(cls, value: str) -> str:
+        parse_allow_list(value)
+        return value
+
     @field_validator("database_url", "database_read_url", "ledger_owner_database_url")
     @classmethod
     def _check_postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
@@ -254,6 +263,10 @@ class Settings(BaseModel):
         if self.ledger_owner_database_url is None:
             return self
         return self.model_copy(update={"database_url": self.ledger_owner_database_url})
+
+    def webhook_allow_list(self) -> AllowList:
+        """Return the hosts and networks that webhooks may send to although they are not public."""
+        return parse_allow_list(self.ledger_webhook_allow)
 
     def check_can_sign(self) -> None:
         """Raise `SettingsError` if there is no secret to sign tokens with; the embedded profile generates one."""

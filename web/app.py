@@ -14,14 +14,17 @@ from aiohttp.typedefs import Middleware
 
 from ledger.concurrency.dataloader import DataLoader
 from ledger.concurrency.deadline import start_deadline
+from ledger.concurrency.signal import Signal
 from ledger.concurrency.tasks import running
 from ledger.concurrency.turns import Turns
 from ledger.errors import DatabaseError, OverloadedError, Refused
 from ledger.identity.login_throttle import TooManyAttemptsError
 from ledger.identity.rate_limit import TooManyRequestsError
+from ledger.publish.webhooks.service import send_webhooks
 from ledger.runtime import Runtime, open_runtime
 from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
+from ledger.service.metrics import WebhookDeliveries
 from ledger.service.operations.runner import open_operations
 from ledger.service.operations.state import Board
 from ledger.service.outage_log import OutageLog
@@ -142,11 +145,11 @@ def _manage_runtime(
     settings: Settings, tracer: "Tracer | None", dialing: socket.socket | None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        metrics = app[METRICS]
+        metrics, signal = app[METRICS], Signal()
         async with AsyncExitStack() as stack:
             opening = open_runtime(
                 settings,
-                watch=metrics.commit_groups.record,
+                watch=metrics.commit_groups.signalling(signal),
                 create_committer=choose_committer(tracer),
                 dialing=dialing,
                 create_remote_writer=choose_remote_writer(tracer),
@@ -164,6 +167,8 @@ def _manage_runtime(
                 executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
                 await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
                 await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
+                sending = send_webhooks(runtime, signal, WebhookDeliveries(metrics.meter))
+                await stack.enter_async_context(running(sending))
             yield
 
     return opened

@@ -144,10 +144,8 @@ def evolve(state: Webhook | None, event: WebhookEvent) -> Webhook:
             return _replace(state, settings=event.settings)
         case WebhookSecretRotated():
             return _replace(state, secrets=event.secrets)
-        case WebhookDisabled():
-            return _replace(state, disabled=event.reason)
-        case WebhookEnabled():
-            return _replace(state, disabled=None)
+        case WebhookDisabled() | WebhookEnabled():
+            return _replace(state, disabled=event.reason if isinstance(event, WebhookDisabled) else None)
         case WebhookRewound() | RedeliveryRequested():
             return _replace(state)
         case WebhookDeleted():

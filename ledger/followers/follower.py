@@ -26,8 +26,12 @@ POLL_SECONDS = 1.0  # between checks whether a stopped follower was resumed, and
 
 # Each name with the target it writes to. A follower's place here is the number of its lock: add new ones at the end.
 FOLLOWERS = {
-    **{"mirror": "redis", "seals": "seals", "crossings": "events"},
-    **{"nats": "jetstream", "kafka": "kafka", "webhooks": "endpoints"},
+    "mirror": "redis",
+    "seals": "seals",
+    "crossings": "events",
+    "nats": "jetstream",
+    "kafka": "kafka",
+    "webhooks": "endpoints",
 }
 STATES = ("following", "failing", "stopped", "not running")
 

@@ -14,15 +14,14 @@ log = structlog.get_logger(__name__)
 
 
 class SecretTable(NamedTuple):
-    """A table of encrypted secrets, the column with their streams, and what the secrets are of."""
+    """A table of encrypted secrets, and the column with their streams."""
 
     name: str
     stream: str
-    owner: str
 
 
-SECOND_FACTORS = SecretTable("second_factors", "stream_id", "second factor")
-WEBHOOK_SECRETS = SecretTable("webhook_secrets", "webhook_id", "webhook")
+SECOND_FACTORS = SecretTable("second_factors", "stream_id")
+WEBHOOK_SECRETS = SecretTable("webhook_secrets", "webhook_id")
 
 
 async def renew_secrets(pool: Pool, box: SecretBox, table: SecretTable) -> int:
@@ -44,8 +43,7 @@ async def _renew(
     try:
         secret = box.open(sealed, stream_id, secret_id)
     except UnreadableSecretError as error:
-        reason = str(error)
-        log.error(f"the secret of a {table.owner} cannot be renewed", reason=reason, stream_id=str(stream_id))  # noqa: TRY400
+        log.error("a secret cannot be renewed", of=table.name, reason=str(error), stream_id=str(stream_id))  # noqa: TRY400
         return 0
     sql = f"UPDATE {table.name} SET secret = $4 WHERE {table.stream} = $1 AND id = $2 AND secret = $3"
     async with pool.acquire() as lent:

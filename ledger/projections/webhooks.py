@@ -1,6 +1,6 @@
 """Webhooks, as `/webhooks` shows them and the delivery reads them, and the events that were asked for again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, assert_never, cast, get_args
@@ -33,6 +33,7 @@ from ledger.store.sql import HEAD_VERSIONS
 from ledger.store.statements import Statement, uuids
 
 HANDLED = frozenset(get_args(WebhookEvent))
+MAX_REDELIVERIES = 1000  # that are read at once
 ENABLED = "enabled"  # any other status is the reason why a webhook is disabled
 _WITH_URL = "CASE WHEN new.url IS NULL THEN {table}.{name} ELSE {new} END"  # null is a value here
 _WITH_START = "CASE WHEN new.started_by IS NULL THEN {table}.{name} ELSE {new} END"
@@ -184,7 +185,7 @@ def _encode_secrets(secrets: Sequence[WebhookSecret]) -> bytes:
 class ActiveWebhook(NamedTuple):
     """A webhook that sends events: its settings, its client, and when which of its secrets ends.
 
-    The event at `started_by` has let it start after the position `starts_after`.
+    The event at `started_by` has let it start after the position `starts_after`. It last changed at `changed_at`.
     """
 
     id: UUID
@@ -193,6 +194,7 @@ class ActiveWebhook(NamedTuple):
     secrets: tuple[WebhookSecret, ...]
     starts_after: int
     started_by: int
+    changed_at: datetime
 
 
 async def list_active(reader: Reader) -> list[ActiveWebhook]:
@@ -208,6 +210,23 @@ async def count(reader: Reader, client_id: UUID | None) -> int:
         f"SELECT count(*) FROM webhooks WHERE {where}", *(() if client_id is None else (client_id,))
     )
     return number
+
+
+async def list_redeliveries(reader: Reader, done: Mapping[UUID, int]) -> dict[UUID, list[tuple[int, int]]]:
+    """Return what was asked for again after these positions, by webhook: the position of each request and its event."""
+    rows = await reader.fetch(
+        """SELECT requested.webhook_id, "position", event_position
+           FROM unnest($1::uuid[], $2::bigint[]) AS done (webhook_id, upto)
+           JOIN webhook_redeliveries AS requested ON requested.webhook_id = done.webhook_id AND "position" > upto
+           ORDER BY "position" LIMIT $3""",
+        list(done),
+        list(done.values()),
+        MAX_REDELIVERIES,
+    )
+    found: dict[UUID, list[tuple[int, int]]] = {}
+    for webhook_id, position, event_position in rows:
+        found.setdefault(webhook_id, []).append((position, event_position))
+    return found
 
 
 async def find(reader: Reader, webhook_id: UUID) -> Resource | None:
@@ -250,7 +269,9 @@ def _active(row: Record) -> ActiveWebhook:
         WebhookSecret(UUID(one["id"]), _parse_second(one["expires_at"])) for one in msgspec.json.decode(row["secrets"])
     )
     starts_after = row["started_by"] if row["starts_after"] is None else row["starts_after"]
-    return ActiveWebhook(row["id"], settings, row["client_id"], secrets, starts_after, row["started_by"])
+    return ActiveWebhook(
+        row["id"], settings, row["client_id"], secrets, starts_after, row["started_by"], row["updated_at"]
+    )
 
 
 def _parse_second(text: str | None) -> int | None:

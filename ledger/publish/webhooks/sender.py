@@ -229,25 +229,23 @@ def describe_failure(failure: Exception) -> str:
     cause = failure
     while not isinstance(cause, ForbiddenAddressError) and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
-    match cause, failure:
-        case ForbiddenAddressError(), _:
-            return str(cause)
-        case _, aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return f"TLS failed: {_describe_tls(failure)}"
-        case _, aiohttp.ClientConnectorDNSError() | socket.gaierror():
-            return "the name of the host cannot be resolved"
-        case _, aiohttp.ClientConnectorError():
-            return f"the connection failed: {failure.os_error.strerror or failure.os_error}"
-        case _, aiohttp.ServerDisconnectedError():
-            return "the connection was closed before an answer"
-        case _, aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            return "the answer is not valid HTTP"
-        case _, OSError(strerror=str(text)):
-            return f"the connection failed: {text}"
-        case _, ValueError():
-            return f"the URL {failure}"
-        case _:
-            return f"the request failed: {type(failure).__name__}"
+    if isinstance(cause, ForbiddenAddressError):
+        return str(cause)
+    if isinstance(failure, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return f"TLS failed: {_describe_tls(failure)}"
+    text = next((text for kind, text in _FAILURES.items() if isinstance(failure, kind)), None)
+    if text is None and isinstance(failure, OSError):
+        error = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else failure
+        text = f"the connection failed: {error.strerror or error}"
+    return text or (f"the URL {failure}" if isinstance(failure, ValueError) else type(failure).__name__)
+
+
+_FAILURES: Mapping[type[Exception], str] = {
+    aiohttp.ClientConnectorDNSError: "the name of the host cannot be resolved",
+    aiohttp.ServerDisconnectedError: "the connection was closed before an answer",
+    aiohttp.ClientResponseError: "the answer is not valid HTTP",
+    aiohttp.ClientPayloadError: "the answer is not valid HTTP",
+}
 
 
 def _describe_tls(failure: Exception) -> str:
