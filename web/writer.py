@@ -13,6 +13,7 @@ import uvloop
 
 from ledger.concurrency.signal import Signal
 from ledger.concurrency.tasks import running
+from ledger.publish.webhooks.sender import open_sender
 from ledger.publish.webhooks.service import send_webhooks
 from ledger.runtime import open_writer_runtime
 from ledger.service.child import SERVING, configure, report, watch_parent
@@ -55,7 +56,8 @@ async def _serve(
         executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
         await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
         await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
-        sending = send_webhooks(runtime, signal, WebhookDeliveries(meter))
+        sender = await stack.enter_async_context(open_sender(settings.webhook_allow_list()))
+        sending = send_webhooks(runtime, signal, WebhookDeliveries(meter), sender)
         await stack.enter_async_context(running(sending))
         server = Server(runtime.committer, accepting, frame_bytes=settings.frame_bytes())
         await server.start()

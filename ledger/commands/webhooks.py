@@ -53,6 +53,16 @@ def webhook_disabled(webhook_id: UUID) -> Refusal:
     return Refusal("webhook_disabled", f"webhook is disabled: {webhook_id}", detail={"webhook_id": str(webhook_id)})
 
 
+def delivery_not_found(delivery_id: UUID) -> Refusal:
+    """Refuse a delivery that is not, or no longer, in the list of a webhook."""
+    return Refusal("resource_not_found", f"delivery not found: {delivery_id}", detail={"delivery_id": str(delivery_id)})
+
+
+def too_many_webhooks(most: int) -> Refusal:
+    """Refuse another webhook where there are as many as there may be."""
+    return Refusal("too_many_webhooks", f"there are already {most} webhooks", reason="delete one that is not needed")
+
+
 class CreateWebhook(Command, frozen=True, kw_only=True):
     """Create a webhook with its first secret."""
 

@@ -1,6 +1,5 @@
 """Runs the webhooks of a service."""
 
-from contextlib import AsyncExitStack
 from typing import Protocol
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from ledger.identity.secret_box import SecretBox
 from ledger.publish.webhooks.clock import Clock
 from ledger.publish.webhooks.courier import Observer
 from ledger.publish.webhooks.engine import Engine
-from ledger.publish.webhooks.sender import Sender, open_sender
+from ledger.publish.webhooks.sender import Sender
 from ledger.settings import Settings
 from ledger.store.connections import Pool
 from ledger.store.durable import DurableEnd
@@ -47,23 +46,21 @@ class Parts(Protocol):
 
 
 async def send_webhooks(
-    parts: Parts, signal: Signal, observer: Observer, *, clock: Clock | None = None, sender: Sender | None = None
+    parts: Parts, signal: Signal, observer: Observer, sender: Sender, *, clock: Clock | None = None
 ) -> None:
     """Send the events of all webhooks until cancelled, if no other process does. `signal` is set after each commit."""
-    async with AsyncExitStack() as stack:
-        if sender is None:
-            allowed = parts.settings.webhook_allow_list()
-            sender = await stack.enter_async_context(open_sender(allowed))
-        engine = Engine(
-            pool=parts.pool,
-            durable_end=parts.durable_end,
-            committer=parts.committer,
-            box=parts.webhook_box,
-            ledger_id=parts.ledger_id,
-            sender=sender,
-            signal=signal,
-            observer=observer,
-            clock=clock or Clock(),
-        )
-        stack.push_async_callback(engine.close)
+    engine = Engine(
+        pool=parts.pool,
+        durable_end=parts.durable_end,
+        committer=parts.committer,
+        box=parts.webhook_box,
+        ledger_id=parts.ledger_id,
+        sender=sender,
+        signal=signal,
+        observer=observer,
+        clock=clock or Clock(),
+    )
+    try:
         await follow(engine.follower(), lambda: connect(parts.settings))
+    finally:
+        await engine.close()
