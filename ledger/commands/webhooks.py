@@ -3,9 +3,9 @@
 A webhook belongs to the admins, or to the machine client that created it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,7 @@ from ledger.commands.command import (
 from ledger.commands.expected_version import Conditional, check_version
 from ledger.errors import Refusal, Refused
 from ledger.events.webhooks import (
+    Order,
     Reason,
     RedeliveryRequested,
     Webhook,
@@ -36,6 +37,8 @@ from ledger.events.webhooks import (
     WebhookSettings,
 )
 from ledger.values.timestamps import rfc3339
+
+SettingName = Literal["url", "topics", "code_prefix", "order", "description"]
 
 
 def webhook_already_exists(webhook_id: UUID) -> Refusal:
@@ -102,7 +105,12 @@ class ChangeWebhook(Conditional, frozen=True, kw_only=True):
     always_appends: ClassVar[bool] = False
 
     webhook_id: UUID
-    given: Mapping[str, Any]
+    given: frozenset[SettingName]
+    url: str = ""
+    topics: tuple[str, ...] = ()
+    code_prefix: str | None = None
+    order: Order = "webhook"
+    description: str | None = None
 
     def streams(self) -> Iterable[UUID]:
         """Return the webhook."""
@@ -112,7 +120,8 @@ class ChangeWebhook(Conditional, frozen=True, kw_only=True):
         """Return the change, if there is any."""
         webhook = require_webhook(states, self.webhook_id)
         check_version(states, self.webhook_id, self.expected)
-        settings = msgspec.convert({**msgspec.structs.asdict(webhook.settings), **self.given}, WebhookSettings)
+        changes = {name: getattr(self, name) for name in self.given}
+        settings = msgspec.structs.replace(webhook.settings, **changes)
         events: list[StreamEvent] = []
         if settings != webhook.settings:
             events.append((self.webhook_id, WebhookChanged(settings)))

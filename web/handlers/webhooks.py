@@ -2,7 +2,7 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from aiohttp import web
@@ -17,6 +17,7 @@ from ledger.commands.webhooks import (
     RequestRedelivery,
     RewindWebhook,
     RotateWebhookSecret,
+    SettingName,
     delivery_not_found,
     too_many_webhooks,
     webhook_not_found,
@@ -46,6 +47,7 @@ from web.webhooks import Enabling, NewWebhook, Redelivery, SecretRotation, Webho
 MAX_WEBHOOKS = 1000
 MAX_WEBHOOKS_EACH = 50  # of one client
 MAX_TESTS, MAX_TESTS_EACH = 8, 2  # at once, in a worker
+SETTINGS = get_args(SettingName)
 LAST_ID = UUID(int=2**128 - 1)
 UNKNOWN_POSITION = "must be the position of an event that leaves the ledger"
 BEYOND_THE_END = "must not be beyond the end of the log"
@@ -96,8 +98,16 @@ async def patch_webhook(request: web.Request) -> Reply:
     await _check_owner(request, webhook_id)
     if body.url is not None:
         await _check_url(request, body.url)
-    given = {name: getattr(body, name) for name in WebhookSettings.__struct_fields__ if name in body.model_fields_set}
-    command = ChangeWebhook(webhook_id=webhook_id, given=given, expected=read_expected_versions(request))
+    command = ChangeWebhook(
+        webhook_id=webhook_id,
+        given=frozenset(name for name in SETTINGS if name in body.model_fields_set),
+        url=body.url or "",
+        topics=tuple(body.topics or ()),
+        code_prefix=body.code_prefix,
+        order=body.order or "webhook",
+        description=body.description,
+        expected=read_expected_versions(request),
+    )
     outcome = await submit(request, command)
     return await _answer_webhook(request, webhook_id, outcome.position)
 
@@ -141,7 +151,7 @@ async def enable_webhook(request: web.Request) -> Reply:
 
 
 async def redeliver(request: web.Request) -> Reply:
-    """POST /webhooks/{id}/redeliver. It is done after the response: the deliveries show what came of it."""
+    """POST /webhooks/{id}/redeliver. It is done after the response: the deliveries show the result."""
     webhook_id, body = read_path_id(request), parse(Redelivery, await read_json(request))
     await _check_owner(request, webhook_id)
     if body.from_position is not None:
@@ -162,7 +172,7 @@ async def redeliver(request: web.Request) -> Reply:
 
 
 async def test_webhook(request: web.Request) -> Reply:
-    """POST /webhooks/{id}/test: send an event that is not in the log, and answer what came of it."""
+    """POST /webhooks/{id}/test: send an event that is not in the log, and answer with the result."""
     webhook_id, runtime = read_path_id(request), request.app[RUNTIME]
     await _check_owner(request, webhook_id)
     async with request.app[TESTS].admit(request[ACTOR].user_id):

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+from ledger.values.ids import new_id
+
 LONGEST_SLEEP_SECONDS = 60.0  # after which the time is read again: clocks are set, and machines are suspended
 
 
@@ -12,6 +14,10 @@ class Clock:
     def time(self) -> float:
         """Return the seconds since the epoch."""
         return time.time()
+
+    def draw(self) -> float:
+        """Return a random number from 0 to 1, which spreads attempts over time."""
+        return (new_id().int & 0xFFFF_FFFF) / 0xFFFF_FFFF
 
     async def sleep_until(self, moment: float) -> None:
         """Wait until a time."""

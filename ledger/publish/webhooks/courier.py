@@ -1,7 +1,6 @@
 """Sends the events of one webhook, in order, and tries those that fail again until they are delivered."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 class Observer(Protocol):
-    """Is told of each delivery."""
+    """Counts deliveries."""
 
     def count(self, *, delivered: bool, age_seconds: float | None) -> None:
         """Note an attempt, and how long before the event was recorded; None for an event that was sent again."""
@@ -160,7 +159,7 @@ class Courier:
             now = means.clock.time()
             pending.failures += 1
             pending.failed_since = pending.failed_since or now
-            pending.next_attempt_at = now + backoff.delay_after(pending.failures, random.random())  # noqa: S311
+            pending.next_attempt_at = now + backoff.delay_after(pending.failures, means.clock.draw())
             if answer.is_gone or backoff.is_over(pending.failed_since, now):
                 await self._disable("gone" if answer.is_gone else "failing", pending)
             means.journal.move(self.id, self.take_cursor)
@@ -189,7 +188,7 @@ class Courier:
             self._means.journal.move(self.id, self.take_cursor)
 
     async def _attempt(self, event: LoggedEvent, kind: Kind, attempt: int) -> Answer:
-        """Send an event once, and note what came of it."""
+        """Send an event once, and note the result."""
         means, stored = self._means, event.stored
         now = means.clock.time()
         body, message = event.encode(means.ledger_id), message_id(self.id, stored.position)

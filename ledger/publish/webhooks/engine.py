@@ -1,7 +1,7 @@
 """Runs a courier for each webhook that is enabled, in the one process that leads, and keeps their cursors.
 
-It is a follower of the log. The leader holds an advisory lock on the connection that also writes the cursors: a process
-that has lost the lock has lost the connection, so it cannot write an old cursor over a newer one.
+It is a follower of the log. The leader's lock belongs to the connection that also writes the cursors: a process that
+has lost the lock has lost the connection, so it cannot write an old cursor over a newer one.
 """
 
 import asyncio

@@ -37,7 +37,7 @@ class ForbiddenAddressError(OSError):
 
 
 class Answer(NamedTuple):
-    """What came of a request: the status and the beginning of the answer, or why there is none."""
+    """The result of a request: the status and the beginning of the answer, or why there is none."""
 
     status: int | None
     error: str | None
@@ -76,7 +76,7 @@ class Sender:
             raise ValueError(reason)
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send a message, and return what came of it: never an exception, and at the latest after `TIMEOUT_SECONDS`."""
+        """Send a message, and return the result: never an exception, and at the latest after `TIMEOUT_SECONDS`."""
         began = time.perf_counter()
         status, error, beginning = await self._try(url, headers, body)
         return Answer(status, error, beginning, round((time.perf_counter() - began) * 1000))

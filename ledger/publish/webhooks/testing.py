@@ -22,7 +22,7 @@ TOPIC = "WebhookTested"
 
 
 async def send_test(pool: Pool, box: SecretBox, sender: Sender, ledger_id: UUID, webhook_id: UUID) -> Delivery | None:
-    """Send a test to the endpoint of a webhook, and return what came of it; None if there is no such webhook."""
+    """Send a test to the endpoint of a webhook, and return the result; None if there is no such webhook."""
     webhook = await webhooks.find_active(pool, webhook_id)
     if webhook is None:
         return None
