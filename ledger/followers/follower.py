@@ -31,7 +31,7 @@ FOLLOWERS = {
     "crossings": "events",
     "nats": "jetstream",
     "kafka": "kafka",
-    "webhooks": "endpoints",
+    "deliveries": "endpoints",
 }
 STATES = ("following", "failing", "stopped", "not running")
 

@@ -72,7 +72,7 @@ STATEMENTS = (
     """,
     """
     INSERT INTO followers (name, position)
-        SELECT 'webhooks', coalesce(max(notification_id), 0) FROM stored_events
+        SELECT 'deliveries', coalesce(max(notification_id), 0) FROM stored_events
     """,  # there is no webhook yet that could have missed an event
 )
 

@@ -505,7 +505,7 @@ def webhooks() -> list[Command]:
         CreateWebhook(webhook_id=ids[1], settings=every, secret=secrets[1], client_id=MACHINE, from_position=1),
         CreateWebhook(webhook_id=ids[2], settings=every, secret=secrets[2]),
         RotateWebhookSecret(webhook_id=ids[0], secret=secrets[3], overlap_ends_at=FUTURE),
-        RequestRedelivery(webhook_id=ids[0], event_position=3),
+        *(RequestRedelivery(webhook_id=ids[0], event_position=position) for position in (3, 4)),
         RewindWebhook(webhook_id=ids[0], from_position=2),
         ChangeWebhook(webhook_id=ids[1], given=frozenset({"code_prefix"})),
         DisableWebhook(webhook_id=ids[1], reason="gone", failed_position=3),

@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding, Value, compare_columns, report_missing, report_unexpected
-from ledger.audit.verify.log import FoldedStream, check_credential, check_factor
+from ledger.audit.verify.log import FoldedStream, check_credential, check_factor, check_webhook_secrets
 from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
 from ledger.events.account_labels import AccountCode
@@ -36,6 +36,7 @@ from ledger.store.connections import Connection
 from ledger.store.credentials import read_credentials
 from ledger.store.second_factors import read_stored_factors
 from ledger.store.tables import STREAM_HEADS
+from ledger.store.webhook_secrets import read_stored_secrets
 
 _TABLES: Mapping[type[State], Table] = {
     User: USERS,
@@ -117,6 +118,7 @@ async def _check_rows(connection: Connection, heads: Sequence[_Head]) -> list[Fi
     """Return the findings for the rows, credentials and second factors of these heads."""
     ids = [head.stream_id for head in heads]
     credentials, factors = await read_credentials(connection, ids), await read_stored_factors(connection, ids)
+    secrets = await read_stored_secrets(connection, [one.stream_id for one in heads if isinstance(one.state, Webhook)])
     folded = [FoldedStream(head.stream_id, head.version, 0, head.state) for head in heads]
     return [
         *[finding for table in _TABLES.values() for finding in await _check_table(connection, table, heads)],
@@ -126,6 +128,7 @@ async def _check_rows(connection: Connection, heads: Sequence[_Head]) -> list[Fi
             for finding in (
                 *check_credential(one, credentials.get(one.stream_id)),
                 *check_factor(one, factors.get(one.stream_id)),
+                *check_webhook_secrets(one, secrets.get(one.stream_id, {})),
             )
         ],
     ]

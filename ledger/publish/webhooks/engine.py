@@ -34,7 +34,7 @@ from ledger.values.ids import new_id
 from ledger.write.group import Origin
 from ledger.write.writer import Writer
 
-NAME = "webhooks"
+NAME = "deliveries"
 POLL_SECONDS = 0.1  # between two looks at the log, because other hosts write as well
 IDLE_SECONDS = 1.0  # between two looks for a webhook, while there is none
 FLUSH_SECONDS = 0.1  # between two writes of cursors; what was sent since the last one is sent again after a crash
