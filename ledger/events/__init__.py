@@ -27,6 +27,7 @@ from ledger.events import (
     tokens,
     transactions,
     users,
+    webhooks,
 )
 
 Event = (
@@ -47,6 +48,7 @@ Event = (
     | periods.PeriodEvent
     | reconciliations.ReconciliationEvent
     | operations.OperationEvent
+    | webhooks.WebhookEvent
 )
 State = (
     accounts.Account
@@ -68,6 +70,7 @@ State = (
     | operations.Rebuilds
     | operations.Verifications
     | operations.FollowerStops
+    | webhooks.Webhook
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -90,6 +93,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     operations.RebuildEnded: operations.evolve_rebuilds,
     operations.VerificationEnded: operations.evolve_verifications,
     **dict.fromkeys(get_args(operations.FollowerEvent), operations.evolve_follower),
+    **dict.fromkeys(get_args(webhooks.WebhookEvent), webhooks.evolve),
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

@@ -33,6 +33,7 @@ from ledger.events.transactions import (
     ScheduleFailed,
 )
 from ledger.events.users import NameEvent, PasswordChanged, PasswordRehashed, UserCreated, UserUpdated
+from ledger.events.webhooks import WebhookSettings
 
 Members: TypeAlias = Mapping[str, "Members | None"]  # those that leave, by stored name; None is for a whole value
 
@@ -72,6 +73,7 @@ TEXTS: Mapping[type[msgspec.Struct], Texts] = {
     SealHeadAccepted: Texts(shared=("hash", "previous_hash"), withheld=("reason",)),
     StatementReconciled: Texts(withheld=("source",)),
     EntryReconciled: Texts(withheld=("line_key",)),
+    WebhookSettings: Texts(shared=("topics", "code_prefix"), withheld=("url", "description")),
 }
 _NO_TEXTS = Texts()
 _CLOSED = (

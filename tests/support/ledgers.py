@@ -36,6 +36,7 @@ from ledger.events import (
     tokens,
     transactions,
     users,
+    webhooks,
 )
 from ledger.events.accounts import (
     Account,
@@ -354,6 +355,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (operations.RebuildEnded, operations.Rebuilds),
         (operations.VerificationEnded, operations.Verifications),
         (operations.FollowerEvent, operations.FollowerStops),
+        (webhooks.WebhookEvent, webhooks.Webhook),
     )
     for event in members(union)
 }

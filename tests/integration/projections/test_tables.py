@@ -29,6 +29,9 @@ OTHERS = {
     "session_clients",
     "stored_events",
     "stream_heads",
+    "webhook_cursors",
+    "webhook_deliveries",
+    "webhook_secrets",
     "writer_heartbeat",
 }
 TYPES = {"timestamp with time zone": "timestamptz"}
