@@ -112,6 +112,14 @@ class Settings(BaseModel):
     ledger_nats_stream: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")] = "ledger"
     ledger_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")] = "ledger"
     ledger_nats_replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    ledger_kafka_servers: str | None = None
+    ledger_kafka_topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")] = "ledger"
+    ledger_kafka_partitions: Annotated[int, Field(ge=1, le=10_000)] = 6
+    ledger_kafka_replicas: Annotated[int, Field(ge=1, le=10)] = 1
+    ledger_kafka_username: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    ledger_kafka_password: SecretStr | None = None
+    ledger_kafka_tls: bool = False
+    ledger_kafka_ca_file: Path | None = None
 
     ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
@@ -210,6 +218,18 @@ class Settings(BaseModel):
             raise ValueError("must be URLs that start with nats:// or tls:// and name a host, separated by commas")
         return value
 
+    @field_validator("ledger_kafka_servers")
+    @classmethod
+    def _check_kafka_servers(cls, value: str | None) -> str | None:
+        if value is not None:
+            if not _is_installed("aiokafka"):
+                raise ValueError("needs the extra kafka: pip install 'ledger-service[kafka]'")
+            if not all(
+                re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}", one) for one in _split_servers(value)
+            ):
+                raise ValueError("must be hosts with ports, such as kafka.example:9092, separated by commas")
+        return value
+
     @model_validator(mode="after")
     def _check_postgres(self) -> Self:
         if self.postgres_host is not None and self.database_url is None:
@@ -289,7 +309,7 @@ class Settings(BaseModel):
     @property
     def publishes(self) -> bool:
         """Whether events are published to a broker."""
-        return self.ledger_nats_url is not None
+        return self.ledger_nats_url is not None or self.ledger_kafka_servers is not None
 
     def nats_servers(self) -> list[str]:
         """Return the URLs of the NATS servers, including their passwords."""

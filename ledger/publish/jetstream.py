@@ -69,6 +69,11 @@ class JetStream:
             await self._send(window)
             at += len(window)
 
+    async def is_current(self) -> bool:
+        """Return whether the last sequence is still the one that this publisher knows."""
+        info = await self._connected().call(f"STREAM.INFO.{self._wanted.name}")
+        return bool(info["state"]["last_seq"] == self._sequence)
+
     async def start_again(self, after: int) -> None:
         """Append a message that says where the events begin, and purge all messages before it.
 

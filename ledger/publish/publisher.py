@@ -22,6 +22,7 @@ from ledger.store.pool import connect, open_pool
 PAGE_EVENTS = 1000
 PAUSE_SECONDS = 0.05  # between two looks at the log
 RETRY_SECONDS = 1.0  # after an error of the broker
+CHECK_SECONDS = 2.0  # between two looks at a broker to which nothing is published
 PAUSED_SECONDS = "30s"  # a paused publisher must not lead for ever
 _IDENTIFYING = ("id", "subject", "streamversion", "time")
 
@@ -36,6 +37,7 @@ async def publish(settings: Settings) -> None:
         end = DurableEnd(pool)
         async with AsyncExitStack() as stack:
             for destination in open_destinations(settings, ledger_id):
+                stack.push_async_callback(destination.close)
                 publisher = Publisher(destination, Source(pool, end, ledger_id), pool)
                 following = follow(publisher.follower(), lambda: connect(settings, idle_session_timeout=PAUSED_SECONDS))
                 await stack.enter_async_context(running(following))
@@ -63,21 +65,25 @@ class Publisher:
         self._position: int | None = None  # None: the destination is to be opened
         self._error: str | None = None
         self._has_more = False
+        self._active_at = 0.0  # when the broker last answered
 
     def follower(self) -> Follower:
         """Return the task."""
         return Follower(self._destination.name, self._step, self._rest, self._begin, self._forget)
 
+    async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
+        del connection  # it leads; all else uses the pool, whose statements have deadlines
+        return await self.step() if leads else FollowerProgress(None)
+
     async def _begin(self, connection: Connection) -> None:
         await register(connection, self._destination.name)
 
-    async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
-        if not leads:
-            return FollowerProgress(None)
+    async def step(self, limit: int = PAGE_EVENTS) -> FollowerProgress:
+        """Publish what leaves of the next `limit` events. An error of the broker is part of the progress."""
         try:
             if self._position is None:
-                self._position = await self._open(connection)
-            await self._publish_next(self._position)
+                self._position = await self._open()
+            await self._publish_next(self._position, limit)
         except DestinationError as error:
             await self._give_up(str(error))
         except BaseException:
@@ -93,10 +99,10 @@ class Publisher:
         elif not self._has_more:
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _open(self, connection: Connection) -> int:
+    async def _open(self) -> int:
         """Return the position after which to publish. Raises `CannotApplyError` if the destination is ahead."""
         name = self._destination.name
-        reported = next((row[1] for row in await read_positions(connection) if row[0] == name), 0)
+        reported = next((row[1] for row in await read_positions(self._reader) if row[0] == name), 0)
         cursor = await self._destination.open(reported)
         await self._check(cursor)
         log.info("publishing", destination=name, after=cursor.position)
@@ -121,10 +127,14 @@ class Publisher:
                 cursor.position,
             )
 
-    async def _publish_next(self, after: int) -> None:
-        page = await self._source.read(after, PAGE_EVENTS)
+    async def _publish_next(self, after: int, limit: int) -> None:
+        page, now = await self._source.read(after, limit), asyncio.get_running_loop().time()
         if page.events:
             await self._destination.publish(page.events)
+        elif now - self._active_at >= CHECK_SECONDS and not await self._destination.is_current():
+            raise DestinationError("another process has published, or a replay was started")
+        if page.events or now - self._active_at >= CHECK_SECONDS:
+            self._active_at = now
         self._has_more = page.reached > after
         self._position = page.reached
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import nats
 from nats.js import JetStreamContext
+from pydantic import SecretStr
 
 from tests.support.processes import until
 
@@ -31,6 +32,11 @@ class NatsServer:
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of a ledger that publishes to it."""
+        return {"ledger_nats_url": SecretStr(self.url)}
 
     @property
     def pid(self) -> int:
@@ -57,6 +63,10 @@ class NatsServer:
         """)
         self._process = await asyncio.create_subprocess_exec(PROGRAM, "-c", file, stdin=asyncio.subprocess.DEVNULL)
         self.port = await until(lambda: self._read_port(ports))
+
+    async def read_bodies(self) -> list[bytes]:
+        """Return what was published, in order."""
+        return [message.data for message in await read_messages(self.url)]
 
     async def kill(self) -> None:
         """Kill the server as a crash does."""

@@ -21,12 +21,12 @@ async def read_leaving(connection: Any) -> list[StoredEvent]:
 
 
 async def test_every_event_arrives_once_and_in_order(
-    busy: Runtime, publishing: Settings, nats_server: NatsServer, connection: Any
+    busy: Runtime, to_nats: Settings, nats_server: NatsServer, connection: Any
 ) -> None:
     del busy
     ledger_id, expected = await read_ledger_id(connection), await read_leaving(connection)
 
-    async with running(publish(publishing)):
+    async with running(publish(to_nats)):
         await until(
             lambda: connection.fetchval(
                 "SELECT position >= $1 FROM followers WHERE name = 'nats'", expected[-1].position
