@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 import nats
 from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
 from pydantic import SecretStr
 
 from tests.support.processes import until
 
+UNACKNOWLEDGED = ConsumerConfig(ack_policy=AckPolicy.NONE)  # or JetStream stops after a thousand messages
 PROGRAM = Path(sys.executable).with_name("nats-server")
 
 
@@ -127,7 +129,7 @@ async def read_messages(url: str, stream: str = "ledger", subject: str = ">") ->
     async with jetstream(url) as js:
         count = (await js.stream_info(stream)).state.messages
         if count:
-            consumer = await js.pull_subscribe(subject, stream=stream, durable=None)
+            consumer = await js.pull_subscribe(subject, stream=stream, config=UNACKNOWLEDGED)
             while (await consumer.consumer_info()).num_pending:
                 found += await consumer.fetch(batch=1000, timeout=10)
     return found
