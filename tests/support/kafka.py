@@ -144,7 +144,15 @@ class KafkaBroker:
     async def _run(self, program: str, *arguments: str) -> asyncio.subprocess.Process:
         """Start a program of Kafka with the broker's configuration as its last argument."""
         memory = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-        command = ("java", *memory, "-cp", f"{self._jars}/*", program, *arguments, self._folder / "server.properties")
+        command = (
+            "java",
+            *memory,
+            "-cp",
+            f"{self._jars}/*",
+            program,
+            *arguments,
+            str(self._folder / "server.properties"),
+        )
         with (self._folder / "log").open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
