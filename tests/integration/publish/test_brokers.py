@@ -86,6 +86,23 @@ async def test_a_replay_empties_the_broker_and_publishes_from_a_position_on(
     assert [] == find_faults(await read_events(broker), [one for one in expected if position_of(one) >= middle])
 
 
+async def test_a_replay_from_the_beginning(
+    busy: Runtime, publishing: Settings, broker: Broker, broker_name: str, connection: Any
+) -> None:
+    """The row in PostgreSQL says that everything was published: the broker knows better."""
+    async with running(publish(publishing)):
+        await until_published(connection, broker_name)
+    variables = publishing.environment()
+    ran = await run_ledger("publish", "replay", broker_name, "--from", "1", variables=variables)
+    assert f"{broker_name} is empty; running services publish from position 1 on\n" == ran.output, ran.error
+    assert [] == await read_events(broker)
+
+    expected = await read_leaving(busy.pool)
+    async with running(publish(publishing)):
+        await until(lambda: has_events(broker, len(expected)))
+    assert [] == find_faults(await read_events(broker), expected)
+
+
 async def read_events(broker: Broker) -> list[bytes]:
     """Return what was published, without the message that begins a replay."""
     return [body for body in await broker.read_bodies() if b'"type":"ledger.publishing.' not in body]
