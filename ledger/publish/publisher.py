@@ -1,7 +1,9 @@
 """The follower that publishes to one destination."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -23,13 +25,24 @@ PAGE_EVENTS = 1000
 PAUSE_SECONDS = 0.05  # between two looks at the log
 RETRY_SECONDS = 1.0  # after an error of the broker
 CHECK_SECONDS = 2.0  # between two looks at a broker to which nothing is published
-PAUSED_SECONDS = "30s"  # a paused publisher must not lead for ever
+PAUSED_SECONDS = "30s"  # after which PostgreSQL ends the session of a publisher that is paused or cut off
+PROOF_SECONDS = 5.0
 _IDENTIFYING = ("id", "subject", "streamversion", "time")
 
 log = structlog.get_logger(__name__)
 
 
-async def publish(settings: Settings) -> None:
+class Watch(NamedTuple):
+    """Called with the name of a broker: with the number of events that it has stored, and after each failure."""
+
+    stored: Callable[[str, int], None] = lambda _, __: None
+    failed: Callable[[str], None] = lambda _: None
+
+
+NOBODY = Watch()
+
+
+async def publish(settings: Settings, watch: Watch = NOBODY) -> None:
     """Publish to every broker of the settings until cancelled."""
     pool = await open_pool(settings)
     try:
@@ -38,7 +51,7 @@ async def publish(settings: Settings) -> None:
         async with AsyncExitStack() as stack:
             for destination in open_destinations(settings, ledger_id):
                 stack.push_async_callback(destination.close)
-                publisher = Publisher(destination, Source(pool, end, ledger_id), pool)
+                publisher = Publisher(destination, Source(pool, end, ledger_id), pool, watch)
                 following = follow(publisher.follower(), lambda: connect(settings, idle_session_timeout=PAUSED_SECONDS))
                 await stack.enter_async_context(running(following))
             await asyncio.Event().wait()
@@ -58,13 +71,15 @@ async def _read_ledger_id(pool: Pool) -> UUID:
 class Publisher:
     """Publishes the log to a destination, after the last event that it has."""
 
-    def __init__(self, destination: Destination, source: Source, reader: Reader) -> None:
+    def __init__(self, destination: Destination, source: Source, reader: Reader, watch: Watch = NOBODY) -> None:
         self._destination = destination
+        self._watch = watch
         self._source = source
         self._reader = reader
         self._position: int | None = None  # None: the destination is to be opened
         self._error: str | None = None
-        self._has_more = False
+        self._leads = self._has_more = False
+        self._proven_at = 0.0  # when this process last knew that it leads
         self._active_at = 0.0  # when the broker last answered
 
     def follower(self) -> Follower:
@@ -72,8 +87,15 @@ class Publisher:
         return Follower(self._destination.name, self._step, self._rest, self._begin, self._forget)
 
     async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
-        del connection  # it leads; all else uses the pool, whose statements have deadlines
-        return await self.step() if leads else FollowerProgress(None)
+        """Publish if this process leads. All but the lock uses the pool, whose statements have deadlines."""
+        self._leads = leads
+        if not leads:
+            return FollowerProgress(None)
+        now = asyncio.get_running_loop().time()
+        if now - self._proven_at >= PROOF_SECONDS:  # PostgreSQL may have ended the session, and with it the lead
+            await connection.execute("SELECT")
+            self._proven_at = now
+        return await self.step()
 
     async def _begin(self, connection: Connection) -> None:
         await register(connection, self._destination.name)
@@ -94,7 +116,7 @@ class Publisher:
         return FollowerProgress(self._position, self._error)
 
     async def _rest(self) -> None:
-        if self._error is not None:
+        if self._error is not None or not self._leads:
             await asyncio.sleep(RETRY_SECONDS)
         elif not self._has_more:
             await asyncio.sleep(PAUSE_SECONDS)
@@ -131,6 +153,7 @@ class Publisher:
         page, now = await self._source.read(after, limit), asyncio.get_running_loop().time()
         if page.events:
             await self._destination.publish(page.events)
+            self._watch.stored(self._destination.name, len(page.events))
         elif now - self._active_at >= CHECK_SECONDS and not await self._destination.is_current():
             raise DestinationError("another process has published, or a replay was started")
         if page.events or now - self._active_at >= CHECK_SECONDS:
@@ -141,6 +164,7 @@ class Publisher:
     async def _give_up(self, reason: str) -> None:
         self._forget()
         self._note(reason)
+        self._watch.failed(self._destination.name)
         await self._destination.close()
 
     def _forget(self) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
+from ledger.followers.follower import BROKERS
+
 SLOT_BYTES = 1 << 18  # the system allocates only the pages that are used
 CELL_BYTES = 8
 HEADER_CELLS = 1  # the fingerprint of the slot's layout
@@ -99,12 +101,22 @@ LOOP_LAG = Family(
     "gauge",
     scale=MICROSECONDS,
 )
+PUBLISHED_EVENTS = Family(
+    "ledger_published_events", "Events that a broker has stored.", "counter", ("broker",), [(name,) for name in BROKERS]
+)
+PUBLISH_FAILURES = Family(
+    "ledger_publish_failures",
+    "Attempts to publish that have failed, and are repeated.",
+    "counter",
+    ("broker",),
+    [(name,) for name in BROKERS],
+)
 STARTS = Family("ledger_worker_starts", "Workers that were started or restarted.", "counter")
 PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 
 FAMILIES = (
     *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS, OLDEST_COMMAND, WRITE_AGE, EARLY_TOKENS),
-    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID, SWAPPED_PASSWORDS),
+    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID, SWAPPED_PASSWORDS, PUBLISHED_EVENTS, PUBLISH_FAILURES),
 )
 
 
@@ -169,9 +181,9 @@ class Meter:
         self.add(STARTS)
         self.set(PID, os.getpid())
 
-    def add(self, family: Family, *labels: str) -> None:
-        """Add one to a counter. Hot paths add to `cells` themselves instead."""
-        self.cells[self.layout.first_cell(family, *labels)] += 1
+    def add(self, family: Family, *labels: str, count: int = 1) -> None:
+        """Add to a counter. Hot paths add to `cells` themselves instead."""
+        self.cells[self.layout.first_cell(family, *labels)] += count
 
     def set(self, family: Family, value: int, *labels: str) -> None:
         """Set a gauge to a value, already scaled."""
