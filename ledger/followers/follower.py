@@ -43,6 +43,7 @@ FOLLOWERS = {
     "kafka": "kafka",
     "deliveries": "endpoints",
 }
+BROKERS = ("nats", "kafka")  # the followers that a ledger has only if its settings name these brokers
 STATES = ("following", "failing", "stopped", "not running")
 
 log = structlog.get_logger(__name__)
@@ -157,6 +158,13 @@ async def register(connection: Connection, name: str) -> None:
     await connection.execute(
         "INSERT INTO followers (name, position) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING", name
     )
+
+
+async def forget(reader: Reader, name: str) -> bool:
+    """Remove a follower from the status. Return False if it is not there, or a process leads it."""
+    number = list(FOLLOWERS).index(name)
+    sql = f"DELETE FROM followers WHERE name = $1 AND NOT {has_leader(str(number))} RETURNING true"
+    return bool(await reader.fetchval(sql, name))
 
 
 async def report(

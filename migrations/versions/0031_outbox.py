@@ -5,8 +5,8 @@ A process that may not append puts an event into the outbox, in the database tra
 
 from alembic import op
 
-revision = "0032"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 
 STATEMENTS = (
     """
