@@ -23,7 +23,7 @@ async def test_the_scheme_is_switched_and_kept(console: Console) -> None:
     await console.click(".menu summary")
     await console.click(".menu-body button")
     dark = await console.run(background)
-    await console.open("/accounts")
+    await console.load("/accounts")
 
     assert light != dark
     assert dark == await console.run(background)

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.support.console import Console
 from tests.support.controls import PASSWORD, Api
 
@@ -141,14 +139,13 @@ async def test_what_is_not_there_is_said(console: Console) -> None:
     await console.sees("There is nothing here")
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-async def test_names_are_shown_as_text(console: Console, api: Api, name: str) -> None:
-    account = await api.new_account(balance_cents=100, name=name, metadata={"note": name})
+async def test_names_are_shown_as_text(console: Console, api: Api) -> None:
+    for name in HOSTILE:
+        account = await api.new_account(balance_cents=100, name=name, metadata={"note": name})
+        await console.open("/accounts")
+        await console.until(f"document.querySelector('main').textContent.includes({json.dumps(name)})")
+        await console.open(f"/accounts/{account['id']}")
+        await console.until(f"document.querySelector('main h1').textContent === {json.dumps(name)}")
 
-    await console.open("/accounts")
-    await console.until(f"document.querySelector('main').textContent.includes({json.dumps(name)})")
-    await console.open(f"/accounts/{account['id']}")
-    await console.until(f"document.querySelector('main h1').textContent === {json.dumps(name)}")
-
-    assert 0 == await console.run("document.querySelectorAll('main img, main b').length")
-    assert not await console.run("document.documentElement.scrollWidth > innerWidth")
+        assert 0 == await console.run("document.querySelectorAll('main img, main b').length")
+        assert not await console.run("document.documentElement.scrollWidth > innerWidth")

@@ -87,18 +87,16 @@ async def test_escape_closes_the_list_first_and_the_dialog_then(console: Console
     assert is_open
 
 
-@pytest.mark.parametrize("amount", ["1,50", "1.234", "abc", "1e3", "90,071,992,547,409.93", "-1"])
-async def test_a_malformed_amount_is_refused_while_one_types(console: Console, api: Api, amount: str) -> None:
+async def test_a_malformed_amount_is_refused_while_one_types(console: Console, api: Api) -> None:
     await two_accounts(api)
 
     await console.open("/accounts")
     await begin(console, "transfer")
-    await console.fill("dialog [name=amount_cents]", amount)
-    refused = await problem_of(console, "amount_cents")
-    await console.fill("dialog [name=amount_cents]", "1,234.5")
-    await console.until("!document.querySelector('dialog [name=amount_cents]').hasAttribute('aria-invalid')")
-
-    assert refused
+    for amount in ("1,50", "1.234", "abc", "1e3", "90,071,992,547,409.93", "-1"):
+        await console.fill("dialog [name=amount_cents]", amount)
+        assert await problem_of(console, "amount_cents"), amount
+        await console.fill("dialog [name=amount_cents]", "1,234.5")
+        await console.until("!document.querySelector('dialog [name=amount_cents]').hasAttribute('aria-invalid')")
 
 
 async def test_a_refusal_is_shown_at_its_member(console: Console, api: Api) -> None:

@@ -135,7 +135,7 @@ async def test_one_changed_character_makes_the_page_red(console: Console, api: A
     await console.open()
     await console.page.before_load(CHANGED)
 
-    await console.open(f"/transactions/{transfer['id']}")
+    await console.load(f"/transactions/{transfer['id']}")
     await console.sees(NOT_PROVEN)
     box = await console.run(
         "[document.querySelector('main'), document.querySelector('.view.failed')].map((each) => each.clientHeight)"
@@ -177,7 +177,7 @@ async def test_a_key_that_the_service_does_not_publish_can_be_pasted(
     await console.open()
     await console.page.before_load(KEYLESS)
 
-    await console.open(f"/transactions/{transfer['id']}")
+    await console.load(f"/transactions/{transfer['id']}")
     await console.sees("Not proven: the key is unknown")
     before = await console.texts("main .verdict-title.good")
     await console.click("main .own-key summary")
@@ -248,7 +248,7 @@ async def test_a_page_without_cryptography_says_so(console: Console, api: Api) -
     await console.open()
     await console.page.before_load(WITHOUT_CRYPTO)
 
-    await console.open(f"/transactions/{transfer['id']}")
+    await console.load(f"/transactions/{transfer['id']}")
     await console.sees("The proof cannot be checked over plain http")
 
     assert VERIFIED not in await console.run("document.querySelector('main').innerText")
@@ -344,7 +344,7 @@ async def test_the_proof_and_its_failure_are_accessible(console: Console, api: A
 
     for script, text in (("0", VERIFIED), (CHANGED, NOT_PROVEN)):
         await console.page.before_load(script)
-        await console.open(f"/transactions/{transfer['id']}")
+        await console.load(f"/transactions/{transfer['id']}")
         await console.sees(text)
         await console.run("document.querySelectorAll('main details').forEach((each) => { each.open = true; }) ?? 0")
         await console.page.run(f"({axe()}, true)")

@@ -30,6 +30,8 @@ CHROMIUM_OPTIONS = (
     "--disable-sync",
     "--disable-background-networking",
     "--disable-component-update",
+    "--in-process-gpu",  # as is the next, it takes a fifth less time
+    "--no-zygote",
     "--no-first-run",
     "--remote-debugging-port=0",
 )

@@ -1,8 +1,9 @@
 // What a view gets to show itself: where it is, when it is, and panels that fill themselves and stay fresh.
 
 import * as api from "./api.js";
-import { fill, h, loading, problemState, refill } from "./dom.js";
+import { fill, h, loading, problemState, refill, staleNote } from "./dom.js";
 import { onEvent } from "./feed.js";
+import { clockText } from "./format.js";
 import { link, navigate } from "./router.js";
 import { can, who } from "./session.js";
 import { atQuery, neighbours } from "./time.js";
@@ -55,13 +56,17 @@ export function contextOf({ params, query, at, signal }) {
 
 /**
  * Return an element that shows a body of the API: what is known of it at once, then what is true, then, if it is
- * `live`, what new events make of it, and `every` so many milliseconds what is true then. `draw` returns its content,
- * and must not fail for any body; an element that it returns again stays in its place, with the focus.
+ * `live`, what new events make of it, and `every` so many milliseconds what is true then. If it cannot be refreshed, it
+ * says since when. `draw` returns its content, and must not fail for any body; an element that it returns again stays
+ * in its place, with the focus.
  */
 function panel(context, path, request, { live = false, every = 0, lines = 3 }, draw) {
   const region = h("div", { class: "panel" });
   let shown = null; // as text
+  let note = null; // that this is old
   const show = (body) => {
+    note?.remove();
+    note = null;
     const text = JSON.stringify(body);
     if (text === shown) return;
     const isFirst = shown === null;
@@ -80,7 +85,11 @@ function panel(context, path, request, { live = false, every = 0, lines = 3 }, d
         if (!context.signal.aborted) await refresh(attempts - 1);
         return;
       }
-      if (shown === null || error.status) { shown = null; fill(region, problemState(error, () => void refresh())); }
+      if (shown !== null && api.isPassing(error)) {
+        note?.remove();
+        note = staleNote(error, clockText(api.readAt(path, request.query) ?? Date.now()));
+        region.append(note);
+      } else { shown = null; fill(region, problemState(error, () => void refresh())); }
     }
   };
   const before = api.known(path, request.query);

@@ -3,7 +3,7 @@
 import { accountsAt } from "../account_list.js";
 import { commandsTable } from "../actor.js";
 import { Problem } from "../api.js";
-import { changeButton } from "../confirm.js";
+import { changeButton } from "../dialog.js";
 import { card, facts, fill, h, state } from "../dom.js";
 import { amount, badge, count, idOf, shortId, statusBadge, when } from "../format.js";
 import { accountLink, learn, userLink } from "../names.js";
