@@ -1,4 +1,4 @@
-// Accounts as a tree of their codes. Sums are computed here, of exactly the accounts that are shown.
+// Accounts as a tree of their codes, with the sums of exactly the accounts that are shown.
 
 const UNCODED = "\uffff1"; // groups that sort behind all codes
 const WORLD = "\uffff2";
@@ -69,6 +69,11 @@ export function openAtFirst(tree, most) {
     level = level.flatMap((group) => group.groups);
   }
   return open;
+}
+
+/** Return the name of a group without a code, as the service calls it, or the code. */
+export function nameOfGroup(code) {
+  return { [UNCODED]: "uncoded", [WORLD]: "world" }[code] ?? code;
 }
 
 /** Return the rows of the tree; `open` names the groups whose content is shown, and null stands for all. */

@@ -44,6 +44,8 @@ export function contextOf({ params, query, at, signal }) {
       const load = (address) => api.page(address === first ? first : address.replace(/([?&]limit=)\d+/, `$1${NEXT}`), { signal });
       return { first, load };
     },
+    /** Call a function after events, all or those that fit. What takes long is called less often, so that a page costs the service little. */
+    follow: (refresh, fits = () => true) => follow(context, refresh, fits),
     panel: (path, options, draw) => panel(context, path, timed(path, options), options, draw),
   };
   const timed = (path, { query: given = {}, at: isTimed = false }) => {
@@ -96,7 +98,7 @@ function panel(context, path, request, { live = false, every = 0, lines = 3 }, d
   if (before === undefined) region.append(loading(lines));
   else show(before);
   region.ready = refresh();
-  if (live) followWith(context, live, refresh);
+  if (live) context.follow(() => refresh(), (event) => !event || live === true || live(event));
   if (every && context.isNow) repeat(context, every, refresh);
   return region;
 }
@@ -106,19 +108,23 @@ function repeat(context, milliseconds, refresh) {
   context.onLeave(() => clearInterval(timer));
 }
 
-/** Refresh after events. What takes long is asked for less often, so that a page costs the service little. */
-function followWith(context, live, refresh) {
-  let timer = 0;
+function follow(context, refresh, fits) {
+  let timer = 0; // of the next refresh, and until it has ended
   let free = 0; // when the next refresh may begin
+  let isDue = false;
+  const plan = () => { timer = setTimeout(run, Math.max(LIVE_MILLISECONDS, free - performance.now())); };
   const run = async () => {
+    isDue = false;
     const began = performance.now();
     await refresh();
     free = performance.now() + COST_FACTOR * (performance.now() - began);
     timer = 0;
+    if (isDue && !context.signal.aborted) plan(); // there was an event while it read
   };
   context.onEvent((event) => {
-    if (timer || (event && typeof live === "function" && !live(event))) return;
-    timer = setTimeout(run, Math.max(LIVE_MILLISECONDS, free - performance.now()));
+    if (!fits(event)) return;
+    isDue = true;
+    if (!timer) plan();
   });
   context.onLeave(() => clearTimeout(timer));
 }

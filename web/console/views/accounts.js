@@ -4,10 +4,11 @@ import { accountsAt } from "../account_list.js";
 import { newActions } from "../actions/index.js";
 import { fill, h } from "../dom.js";
 import { count, money, statusBadge, words } from "../format.js";
+import { groupSums } from "../group_sums.js";
 import { accountLink, userLink } from "../names.js";
 import { sparkline } from "../sparkline.js";
 import { fromArray, table } from "../table.js";
-import { buildTree, matches, openAtFirst, rowsOf } from "../tree.js";
+import { buildTree, matches, nameOfGroup, openAtFirst, rowsOf } from "../tree.js";
 
 export const title = "Accounts";
 
@@ -25,14 +26,19 @@ export async function show(context) {
   const list = await accountsAt(context);
   const summary = h("p", { class: "muted", role: "status" });
   const form = filters(context);
+  const sums = groupSums(context, () => place());
   let rows = [];
+  let isAll = true; // the accounts, so that the sums of the service are those of the tree
 
+  const place = () => grid.update(isAll ? rows.map((row) => (row.account ? row : { ...row, ...sums.of(nameOfGroup(row.code)) })) : rows);
   const draw = () => {
     const given = Object.fromEntries(new FormData(form));
     const tree = buildTree(list.accounts.filter((account) => matches(account, given, list.textOf(account))));
     open ??= openAtFirst(tree, ROWS_AT_FIRST);
     rows = rowsOf(tree, given.q ? null : open);
-    grid.update(rows);
+    isAll = !given.q && !given.type && !given.status;
+    if (isAll) sums.want(["", ...rows.filter((row) => row.isOpen && row.code === nameOfGroup(row.code)).map((row) => row.code)]);
+    place();
     fill(summary, `${count(tree.count)} ${tree.count === 1 ? "account" : "accounts"}${list.isCut ? ", the newest ones" : list.isComplete ? "" : ", more are coming"}`);
   };
   const openRow = (row) => (row.account ? context.navigate(`/accounts/${row.account.id}`) : toggle(row, !open.has(row.code)));
