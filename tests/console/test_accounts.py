@@ -47,7 +47,7 @@ async def test_sums_are_those_of_the_service(console: Console, api: Api) -> None
     )
 
     await console.until(f"{asked} >= 4")  # the top, and below what is open
-    await console.until("[...document.querySelectorAll('.rows .row')].some((each) => each.innerText.includes('+1'))")
+    await console.until("document.querySelector('.rows').innerText.includes('0.005 KWD')")
     balances = (await api.get("/v1/ledger/balances?prefix=assets:")).body["balances"]
     sums_of = {each["code"]: each["sum_cents_text"] for each in balances}
     before = await sums(console)

@@ -166,7 +166,7 @@ async def test_a_key_from_elsewhere_decides(console: Console, api: Api, key_file
     await console.sees(VERIFIED)
     await console.fill("main .key-form textarea", public_pem(private_key(key_file)))
     await console.click(check)
-    await console.sees("which you pasted")
+    await console.sees("with the key that you pasted")
 
     assert [] == await console.texts("main .not-proven")
 

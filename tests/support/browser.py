@@ -104,6 +104,12 @@ class Page:
         answer = await self._call("Performance.getMetrics")
         return float({each["name"]: each["value"] for each in answer["metrics"]}["TaskDuration"])
 
+    async def heap_bytes(self) -> float:
+        """Return how much memory the page's scripts use, without garbage."""
+        await self._call("HeapProfiler.enable")
+        await self._call("HeapProfiler.collectGarbage")
+        return float((await self._call("Runtime.getHeapUsage"))["usedSize"])
+
     async def look(self, *, scheme: str, width: int, height: int = 900, media: str = "", motion: str = "") -> None:
         """Show the page on a screen of this size, in the light or the dark colour scheme.
 

@@ -1,6 +1,9 @@
 // Requests of the public API. The browser attaches the session's cookie; no script sees a token.
 
 const MAX_CACHED = 400; // responses
+const MAX_CACHED_ITEMS = 10_000; // of the lists among them
+const sizeOf = ({ body }) => (Array.isArray(body) ? body.length : 1);
+let cachedItems = 0;
 const cache = new Map(); // by URL, least recently used first: { body, etag, next, readAt }
 const handlers = { renew: async () => false, lost: () => {} };
 
@@ -63,6 +66,7 @@ export function readAt(path, query = {}) {
 /** Forget what was read, because somebody else has signed in. */
 export function forget() {
   cache.clear();
+  cachedItems = 0;
 }
 
 async function read(address, signal) {
@@ -70,10 +74,16 @@ async function read(address, signal) {
   const headers = before?.etag ? { "If-None-Match": before.etag } : {};
   const response = await send("GET", address, { headers, signal });
   const entry = response.status === 304 ? before : { body: response.status === 204 ? null : await response.json(), etag: response.headers.get("ETag"), next: nextOf(response) };
-  cache.delete(address);
+  drop(address);
   cache.set(address, { ...entry, readAt: Date.now() });
-  if (cache.size > MAX_CACHED) cache.delete(cache.keys().next().value);
+  cachedItems += sizeOf(entry);
+  while (cache.size > MAX_CACHED || cachedItems > MAX_CACHED_ITEMS) drop(cache.keys().next().value);
   return entry;
+}
+
+function drop(address) {
+  if (cache.has(address)) cachedItems -= sizeOf(cache.get(address));
+  cache.delete(address);
 }
 
 function nextOf(response) {

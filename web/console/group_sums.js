@@ -4,9 +4,9 @@ import { get } from "./api.js";
 import { atQuery } from "./time.js";
 
 /**
- * Return the sums at the context's point in time: `of(code)` has the `count` and the `sums` by currency of a group, or
- * is undefined; "uncoded" and "world" stand for the groups without a code. `want(codes)` reads those of the groups below
- * each of these codes; the empty one is the top. `changed` is called when there are new ones.
+ * Return the sums at the context's point in time: `of(code)` has the `count` and the `sums` of a group, as in the tree,
+ * or is undefined; "uncoded" and "world" stand for the groups without a code. `want(codes)` reads those of the groups
+ * below each of these codes; the empty one is the top. `changed` is called when there are new ones.
  */
 export function groupSums(context, changed) {
   const known = new Map(); // by code
@@ -45,7 +45,7 @@ function groupsOf(balances) {
     const group = groups.get(name) ?? { count: 0, sums: new Map() };
     groups.set(name, group);
     group.count += accounts;
-    group.sums.set(currency, BigInt(sum));
+    group.sums.set(currency, { cents: BigInt(sum), count: accounts });
     if (kind === "coded" && accounts !== below) mixed.add(name);
   }
   for (const name of mixed) groups.set(name, undefined);

@@ -14,7 +14,7 @@ export function matches(account, { q = "", type = "", status = "", world = "" },
   return q.toLowerCase().split(/\s+/).every((word) => text.includes(word) || (word.length >= PART_OF_ID && account.id.includes(word)));
 }
 
-/** Return the tree of these accounts: { code, label, groups, accounts, count, sums }, with sums by currency. */
+/** Return the tree of these accounts: { code, label, groups, accounts, count, sums }; `sums` has { cents, count } by currency. */
 export function buildTree(accounts) {
   const root = groupOf("", "");
   for (const account of accounts) place(root, account);
@@ -44,7 +44,8 @@ function place(root, account) {
 
 function add(group, account) {
   group.count += 1;
-  group.sums.set(account.currency, (group.sums.get(account.currency) ?? 0n) + BigInt(account.balance_cents));
+  const { cents, count } = group.sums.get(account.currency) ?? { cents: 0n, count: 0 };
+  group.sums.set(account.currency, { cents: cents + BigInt(account.balance_cents), count: count + 1 });
 }
 
 function arrange(group) {

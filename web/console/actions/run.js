@@ -40,7 +40,7 @@ export function run(action, { onClosed }) {
       asking.inert = false;
       if (error.status === 401) return; // the dialog comes back after signing in
       form.say(error);
-      if (document.activeElement === document.body) asking.querySelector(".buttons :last-child").focus();
+      if ([document.body, dialog.element].includes(document.activeElement)) asking.querySelector(".buttons :last-child").focus();
     } finally {
       asking.inert = false;
     }

@@ -14,6 +14,8 @@ export const title = "Accounts";
 
 const TYPING_MILLISECONDS = 60;
 const ROWS_AT_FIRST = 60;
+const WIDE = 1200; // pixels of a page that has room for two sums
+const order = new Intl.Collator("en");
 const FILTERS = [
   { name: "type", text: "type", choices: ["asset", "liability", "equity", "income", "expense"] },
   { name: "status", text: "status", choices: ["open", "closed"] },
@@ -92,7 +94,7 @@ function columns(context) {
     { title: "Type", from: 1000, width: "5rem", cell: ({ account }) => words(account?.type ?? "") },
     { title: "Status", from: 640, width: "8rem", cell: (row) => (row.account ? statusOf(row.account) : muted(`${count(row.count)} ${row.count === 1 ? "account" : "accounts"}`)) },
     { title: "30 days", from: 800, width: "6rem", cell: ({ account }) => (account && context.isNow ? sparkline(context, account) : "") },
-    { title: "Balance", width: "clamp(9rem, 22vw, 16rem)", end: true, cell: balanceCell },
+    { title: "Balance", width: "clamp(9rem, 22vw, 20rem)", end: true, cell: (row) => balanceCell(row, innerWidth < WIDE ? 1 : 2) },
   ];
 }
 
@@ -104,10 +106,12 @@ function nameCell(row) {
   return h("span", { class: "indent", style }, h("span", { class: "twist", "aria-hidden": "true" }), link);
 }
 
-function balanceCell(row) {
-  const sums = row.account ? [[row.account.currency, row.account.balance_cents]] : [...row.sums];
-  const [first, ...others] = sums.map(([currency, cents]) => money(cents, currency));
-  return [others.length > 0 && h("span", { class: "muted", title: others.map((each) => each.textContent).join(", ") }, `+${others.length} `), first];
+/** Return the balance of an account or the sums of a group: those of most accounts, and how many more there are. */
+function balanceCell({ account, sums }, most) {
+  if (account) return money(account.balance_cents, account.currency);
+  const all = [...sums].sort(([one, { count: few }], [other, { count: many }]) => many - few || order.compare(one, other)).map(([currency, { cents }]) => money(cents, currency));
+  const others = all.slice(most);
+  return h("span", { class: "sums-of" }, all.slice(0, most), others.length > 0 && h("span", { class: "muted", title: others.map((each) => each.textContent).join(", ") }, `+${others.length}`));
 }
 
 function statusOf(account) {

@@ -82,7 +82,8 @@ function sessions(context, user, ours, activity) {
 
 function sessionColumns(context, user) {
   const isThis = (session) => session.id === context.me.session_id;
-  const agent = (session) => h("span", { title: session.agent ?? null }, agentName(session.agent), isThis(session) && [" ", badge("this session", "good")]);
+  const agent = (session) => h("span", { title: session.agent ?? null }, agentName(session.agent));
+  const mark = (session) => isThis(session) && [" ", badge("this session", "good")];
   const address = (session) => session.address ?? h("span", { class: "muted" }, "–");
   const end = (session) => changeButton(context, "End", {
     isDangerous: true, name: `End session ${shortId(session.id)}`, title: isThis(session) ? "End this session?" : `End a session of ${user.username}?`,
@@ -90,9 +91,9 @@ function sessionColumns(context, user) {
     verb: "End session", request: { method: "DELETE", path: `/v1/auth/sessions/${session.id}` }, done: again(context),
   });
   return [
-    { title: "Agent", width: "minmax(0, 2fr)", from: 640, cell: agent },
+    { title: "Agent", width: "minmax(0, 2fr)", from: 640, cell: (session) => [agent(session), mark(session)] },
     { title: "Address", width: "minmax(0, 1fr)", from: 640, cell: address },
-    { title: "Agent, address", width: "minmax(0, 2fr)", upto: 640, cell: (session) => h("span", { class: "lines" }, h("span", {}, agent(session)), h("span", { class: "muted" }, address(session))) },
+    { title: "Agent, address", width: "minmax(0, 2fr)", upto: 640, cell: (session) => h("span", { class: "lines" }, h("span", {}, agent(session)), h("span", { class: "muted" }, address(session), mark(session))) },
     { title: "Last used", width: "clamp(5rem, 18vw, 10rem)", cell: (session) => when(session.refreshed_at, { short: true }) },
     { title: "Began", width: "10rem", from: 800, cell: (session) => when(session.created_at, { short: true }) },
     { title: "Ends", width: "10rem", from: 1000, cell: (session) => when(session.expires_at) },
