@@ -92,7 +92,6 @@ async def test_an_account_is_scrolled_from_end_to_end(console: Console, api: Api
     assert str(SIZE.entries + 1) == await console.run(f"{GRID}.getAttribute('aria-rowcount')")  # with its head
     assert ["opening", "world USD", shown(OPENING_CENTS), shown(OPENING_CENTS)] == oldest[-5:-1]  # credit and balance
     assert shown(account["balance_cents"]) in await console.run(f"{ROWS}[0].innerText")
-    print("FIGURES", found, locals().get("bytes_"), locals().get("typing"), await console.page.heap_bytes() - before)
     assert found["rows"] < MOST_ROWS
     assert found["seconds"] / found["frames"] < FRAME_SECONDS, found
     assert bytes_ < MOST_BYTES
@@ -130,7 +129,6 @@ async def test_a_tree_is_scrolled_and_searched_as_one_types(console: Console) ->
     typing = await console.page.thread_seconds() - typing
 
     assert f"{shown(balance_of(number))} USD" in await console.run(f"{ROWS}.at(-1).innerText")
-    print("FIGURES", found, locals().get("bytes_"), locals().get("typing"), await console.page.heap_bytes() - before)
     assert found["rows"] < MOST_ROWS
     assert found["seconds"] / found["frames"] < FRAME_SECONDS, found
     assert typing < 1, typing
