@@ -7,9 +7,10 @@ import pytest
 from tests.support.browser import Browser, run_browser
 from tests.support.chromium import NoChromiumError, find_chromium
 from tests.support.console import Console
+from tests.support.console_views import FULL
 from tests.support.controls import Api
 
-WALK_SECONDS = 280  # for tests that go through every view on a busy machine
+WALK_SECONDS = 1700 if FULL else 280  # for tests that go through every view on a busy machine
 
 
 @pytest.fixture(scope="session")
