@@ -303,6 +303,7 @@ async def test_a_hold_is_followed_to_its_reversal_and_back_in_time(console: Cons
     assert 4 == await console.run("document.querySelectorAll('.chain li').length")
     await console.open(f"/transactions/{hold['id']}?at={end}")
     await console.until("document.querySelector('.chain')?.innerText.includes('Expires')")
+    assert [] == await console.texts(".side .money")  # nothing has moved yet
     await console.open(f"/transactions/{reversal['id']}?at={end}")
     await console.sees("Not recorded yet")
 

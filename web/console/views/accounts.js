@@ -31,12 +31,14 @@ export async function show(context) {
   const sums = groupSums(context, () => place());
   let rows = [];
   let isAll = true; // the accounts, so that the sums of the service are those of the tree
+  let currencies = []; // those of most accounts last
 
   const place = () => grid.update(isAll ? rows.map((row) => (row.account ? row : { ...row, ...sums.of(nameOfGroup(row.code)) })) : rows);
   const draw = () => {
     const given = Object.fromEntries(new FormData(form));
     const tree = buildTree(list.accounts.filter((account) => matches(account, given, list.textOf(account))));
     open ??= openAtFirst(tree, ROWS_AT_FIRST);
+    currencies = [...tree.sums].sort(([one, { count: few }], [other, { count: many }]) => few - many || order.compare(other, one)).map(([currency]) => currency);
     rows = rowsOf(tree, given.q ? null : open);
     isAll = !given.q && !given.type && !given.status;
     if (isAll) sums.want(["", ...rows.filter((row) => row.isOpen && row.code === nameOfGroup(row.code)).map((row) => row.code)]);
@@ -51,7 +53,7 @@ export async function show(context) {
   };
   const grid = table({
     label: "Accounts",
-    columns: columns(context),
+    columns: columns(context, () => currencies),
     source: fromArray(rows),
     onOpen: openRow,
     empty: "No account fits",
@@ -85,7 +87,7 @@ function keepFilters(context, form) {
   history.replaceState(null, "", context.link("/accounts", query));
 }
 
-function columns(context) {
+function columns(context, currencies) {
   const muted = (text) => h("span", { class: "muted" }, text);
   return [
     { title: "Account", width: "minmax(0, 2fr)", cell: nameCell },
@@ -94,7 +96,7 @@ function columns(context) {
     { title: "Type", from: 1000, width: "5rem", cell: ({ account }) => words(account?.type ?? "") },
     { title: "Status", from: 640, width: "8rem", cell: (row) => (row.account ? statusOf(row.account) : muted(`${count(row.count)} ${row.count === 1 ? "account" : "accounts"}`)) },
     { title: "30 days", from: 800, width: "6rem", cell: ({ account }) => (account && context.isNow ? sparkline(context, account) : "") },
-    { title: "Balance", width: "clamp(9rem, 22vw, 20rem)", end: true, cell: (row) => balanceCell(row, innerWidth < WIDE ? 1 : 2) },
+    { title: "Balance", width: "clamp(9rem, 22vw, 20rem)", end: true, cell: (row) => balanceCell(row, currencies(), innerWidth < WIDE ? 1 : 2) },
   ];
 }
 
@@ -106,12 +108,12 @@ function nameCell(row) {
   return h("span", { class: "indent", style }, h("span", { class: "twist", "aria-hidden": "true" }), link);
 }
 
-/** Return the balance of an account or the sums of a group: those of most accounts, and how many more there are. */
-function balanceCell({ account, sums }, most) {
+/** Return the balance of an account or the sums of a group: the last currencies, and how many more there are. */
+function balanceCell({ account, sums }, currencies, most) {
   if (account) return money(account.balance_cents, account.currency);
-  const all = [...sums].sort(([one, { count: few }], [other, { count: many }]) => many - few || order.compare(one, other)).map(([currency, { cents }]) => money(cents, currency));
-  const others = all.slice(most);
-  return h("span", { class: "sums-of" }, all.slice(0, most), others.length > 0 && h("span", { class: "muted", title: others.map((each) => each.textContent).join(", ") }, `+${others.length}`));
+  const all = [...sums].sort(([one], [other]) => currencies.indexOf(one) - currencies.indexOf(other)).map(([currency, { cents }]) => money(cents, currency));
+  const others = all.slice(0, -most);
+  return h("span", { class: "sums-of" }, others.length > 0 && h("span", { class: "muted", title: others.map((each) => each.textContent).join(", ") }, `+${others.length}`), all.slice(-most));
 }
 
 function statusOf(account) {
