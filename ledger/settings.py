@@ -13,6 +13,7 @@ from ledger.environment import variables
 from ledger.environment.log_levels import Levels, parse_levels
 from ledger.environment.variables import SettingsError
 from ledger.money import check_code
+from ledger.values.addresses import AllowList, parse_allow_list
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
@@ -104,6 +105,17 @@ class Settings(BaseModel):
     ledger_seal_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
     ledger_seal_events: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
+    ledger_nats_url: SecretStr | None = None
+    ledger_nats_credentials: SecretStr | None = None
+    ledger_nats_ca_file: Path | None = None
+    ledger_nats_certificate_file: Path | None = None
+    ledger_nats_key_file: Path | None = None
+    ledger_nats_stream: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")] = "ledger"
+    ledger_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")] = "ledger"
+    ledger_nats_replicas: Annotated[int, Field(ge=1, le=5)] = 1
+
+    ledger_webhook_allow: Annotated[str, Field(max_length=10_000)] = ""
+
     ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
     ledger_position_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 3
@@ -183,6 +195,12 @@ class Settings(BaseModel):
             raise ValueError("must be origins such as https://app.example, separated by blanks, or * alone")
         return value
 
+    @field_validator("ledger_webhook_allow")
+    @classmethod
+    def _check_allowed_hosts(cls, value: str) -> str:
+        parse_allow_list(value)
+        return value
+
     @field_validator("database_url", "database_read_url", "ledger_owner_database_url")
     @classmethod
     def _check_postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
@@ -192,6 +210,14 @@ class Settings(BaseModel):
     @classmethod
     def _check_redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
         return _check_scheme(value, "redis://", "rediss://", "unix://")
+
+    @field_validator("ledger_nats_url")
+    @classmethod
+    def _check_nats_servers(cls, value: SecretStr | None) -> SecretStr | None:
+        servers = [] if value is None else _split_servers(value.get_secret_value())
+        if value is not None and not (servers and all(_SERVER.fullmatch(server) for server in servers)):
+            raise ValueError("must be URLs that start with nats:// or tls:// and name a host, separated by commas")
+        return value
 
     @model_validator(mode="after")
     def _check_postgres(self) -> Self:
@@ -238,6 +264,10 @@ class Settings(BaseModel):
             return self
         return self.model_copy(update={"database_url": self.ledger_owner_database_url})
 
+    def webhook_allow_list(self) -> AllowList:
+        """Return the hosts and networks that webhooks may send to although they are not public."""
+        return parse_allow_list(self.ledger_webhook_allow)
+
     def check_can_sign(self) -> None:
         """Raise `SettingsError` if there is no secret to sign tokens with; the embedded profile generates one."""
         if self.has_database and self.jwt_secret is None:
@@ -268,6 +298,15 @@ class Settings(BaseModel):
             return self.redis_url.get_secret_value()
         host = self.redis_host or ""
         return f"redis://{f'[{host}]' if ':' in host else host}:{self.redis_port}/0"
+
+    @property
+    def publishes(self) -> bool:
+        """Whether events are published to a broker."""
+        return self.ledger_nats_url is not None
+
+    def nats_servers(self) -> list[str]:
+        """Return the URLs of the NATS servers, including their passwords."""
+        return _split_servers(self.ledger_nats_url.get_secret_value()) if self.ledger_nats_url else []
 
     def roles_with_second_factor(self) -> tuple[RoleWithSecondFactor, ...]:
         """Return the roles that a session without a second factor does not have."""
@@ -305,6 +344,11 @@ def _split_roles(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _split_servers(text: str) -> list[str]:
+    return [server.strip() for server in text.split(",") if server.strip()]
+
+
+_SERVER = re.compile(r"(?:nats|tls)://(?:[^/?#\s]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(?::[0-9]{1,5})?/?")
 _BETWEEN_URLS = re.compile(r"\s*,\s*(?=postgres(?:ql)?://)")  # one URL can name several hosts, with commas
 
 VARIABLES = frozenset(name.upper() for name in Settings.model_fields)

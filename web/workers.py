@@ -24,7 +24,8 @@ from ledger.write.link import create_exchange
 MAX_RESTARTS_IN_A_ROW = 5
 RESTART_PAUSE_SECONDS = 0.2
 STEADY_SECONDS = 2  # a process that runs this long has started successfully
-WORKER, WRITER = "web.worker", "web.writer"  # the modules that the processes run
+WORKER, WRITER, PUBLISHER = "web.worker", "web.writer", "web.publisher"  # the modules that the processes run
+_DEATHS = {WORKER: "worker died", WRITER: "writer died", PUBLISHER: "publisher died"}
 SLACK_SECONDS = 5  # for a worker to exit after its cleanup
 
 
@@ -71,13 +72,13 @@ async def run_workers(
 ) -> None:
     """Run `count` workers, and a writer if there are several, until `stop` is set; call `ready` once all serve.
 
-    The writer stops after the workers, whose commands it executes until then.
+    The writer stops after the workers, whose commands it executes until then. So does the publisher, if there is one.
     """
     drained = asyncio.Event()
     with _describe_children(settings, listener, count) as children:
         async with asyncio.TaskGroup() as group:
             running = {
-                group.create_task(_keep_running(child, drained if child.kind == WRITER else stop)): child.kind
+                group.create_task(_keep_running(child, stop if child.kind == WORKER else drained)): child.kind
                 for child in children
             }
             waiting = group.create_task(_announce(children, ready))
@@ -100,16 +101,21 @@ class _Child(NamedTuple):
 
 @contextlib.contextmanager
 def _describe_children(settings: Settings, listener: socket.socket, count: int) -> Iterator[list[_Child]]:
-    """Yield the processes to run, with the memory and the sockets that they share; a writer is number 0."""
+    """Yield the processes to run, with the memory and the sockets that they share.
+
+    A writer is number 0, and a publisher has the number after the workers.
+    """
     numbers = range(1) if count == 1 else range(1, count + 1)
     dialing, accepting = create_exchange()
-    file = metrics.create_shared_file(numbers.stop)
+    file = metrics.create_shared_file(numbers.stop + 1)
     try:
         with dialing, accepting:
             shared = (file, listener.fileno()) if count == 1 else (file, listener.fileno(), dialing.fileno())
             children = [_Child(settings, WORKER, number, shared, asyncio.Event()) for number in numbers]
             if count > 1:
                 children.append(_Child(settings, WRITER, 0, (file, accepting.fileno()), asyncio.Event()))
+            if settings.publishes:
+                children.append(_Child(settings, PUBLISHER, numbers.stop, (file,), asyncio.Event()))
             yield children
     finally:
         os.close(file)
@@ -117,7 +123,8 @@ def _describe_children(settings: Settings, listener: socket.socket, count: int) 
 
 async def _announce(children: Sequence[_Child], ready: Callable[[], None]) -> None:
     for child in children:
-        await child.serving.wait()
+        if child.kind != PUBLISHER:  # clients need not wait for it
+            await child.serving.wait()
     ready()
 
 
@@ -130,11 +137,11 @@ async def _keep_running(child: _Child, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         failures = 1 if loop.time() - began > STEADY_SECONDS else failures + 1
-        log.error("writer died" if child.kind == WRITER else "worker died", exit_code=code, restarts_in_a_row=failures)
-        if failures > MAX_RESTARTS_IN_A_ROW:
+        log.error(_DEATHS[child.kind], exit_code=code, restarts_in_a_row=failures)
+        if failures > MAX_RESTARTS_IN_A_ROW and child.kind != PUBLISHER:  # without which the ledger serves its clients
             raise WorkersFailedError("the workers keep dying; see the log above")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), RESTART_PAUSE_SECONDS)
+            await asyncio.wait_for(stop.wait(), min(failures, 25) * RESTART_PAUSE_SECONDS)
 
 
 async def _run_once(child: _Child, stop: asyncio.Event) -> int:

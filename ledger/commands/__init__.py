@@ -36,6 +36,16 @@ from ledger.commands.tokens import (
 )
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser, RehashPassword, UpdateUser
+from ledger.commands.webhooks import (
+    ChangeWebhook,
+    CreateWebhook,
+    DeleteWebhook,
+    DisableWebhook,
+    EnableWebhook,
+    RequestRedelivery,
+    RewindWebhook,
+    RotateWebhookSecret,
+)
 
 COMMANDS: tuple[type[Command], ...] = (
     OpenAccount,
@@ -85,5 +95,13 @@ COMMANDS: tuple[type[Command], ...] = (
     ReopenPeriod,
     ReconcileStatement,
     UndoReconciliations,
+    CreateWebhook,
+    ChangeWebhook,
+    RotateWebhookSecret,
+    DisableWebhook,
+    EnableWebhook,
+    RewindWebhook,
+    RequestRedelivery,
+    DeleteWebhook,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

@@ -26,6 +26,7 @@ from ledger.events import (
     tokens,
     transactions,
     users,
+    webhooks,
 )
 
 Event = (
@@ -45,6 +46,7 @@ Event = (
     | seals.SealHeadAccepted
     | periods.PeriodEvent
     | reconciliations.ReconciliationEvent
+    | webhooks.WebhookEvent
 )
 State = (
     accounts.Account
@@ -63,6 +65,7 @@ State = (
     | seals.SealChain
     | periods.Periods
     | reconciliations.Reconciliation
+    | webhooks.Webhook
 )
 
 _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
@@ -82,6 +85,7 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     seals.SealHeadAccepted: seals.evolve,
     **dict.fromkeys(get_args(periods.PeriodEvent), periods.evolve),
     **dict.fromkeys(get_args(reconciliations.ReconciliationEvent), reconciliations.evolve),
+    **dict.fromkeys(get_args(webhooks.WebhookEvent), webhooks.evolve),
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}
 FREQUENT_EVENTS = (*accounts.BALANCE_EVENTS, transactions.MoneyTransferred)  # too many for an index of topics

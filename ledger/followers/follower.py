@@ -25,7 +25,14 @@ PAUSE_SECONDS = 1.0  # after a failure
 POLL_SECONDS = 1.0  # between checks whether a stopped follower was resumed, and between two reports
 
 # Each name with the target it writes to. A follower's place here is the number of its lock: add new ones at the end.
-FOLLOWERS = {"mirror": "redis", "seals": "seals", "crossings": "events"}
+FOLLOWERS = {
+    "mirror": "redis",
+    "seals": "seals",
+    "crossings": "events",
+    "nats": "jetstream",
+    "kafka": "kafka",
+    "webhooks": "endpoints",
+}
 STATES = ("following", "failing", "stopped", "not running")
 
 log = structlog.get_logger(__name__)
@@ -114,6 +121,13 @@ async def resume(reader: Reader, name: str) -> int | None:
         name,
     )
     return position
+
+
+async def register(connection: Connection, name: str) -> None:
+    """Let the status have a follower that not every ledger has."""
+    await connection.execute(
+        "INSERT INTO followers (name, position) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING", name
+    )
 
 
 async def report(

@@ -35,6 +35,7 @@ from ledger.events import (
     tokens,
     transactions,
     users,
+    webhooks,
 )
 from ledger.events.accounts import (
     Account,
@@ -350,6 +351,7 @@ FAMILIES: dict[Any, type[Any]] = {
         (periods.PeriodEvent, periods.Periods),
         (monitors.MonitorEvent, monitors.Monitor),
         (reconciliations.ReconciliationEvent, reconciliations.Reconciliation),
+        (webhooks.WebhookEvent, webhooks.Webhook),
     )
     for event in members(union)
 }

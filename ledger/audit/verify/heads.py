@@ -23,7 +23,8 @@ from ledger.events.second_factors import SecondFactor
 from ledger.events.tokens import Cleanups, Cutoffs, Session
 from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
-from ledger.projections import monitors
+from ledger.events.webhooks import Webhook
+from ledger.projections import monitors, webhooks
 from ledger.projections.accounts import ACCOUNTS
 from ledger.projections.assets import ASSETS
 from ledger.projections.clients import CLIENTS, row_of
@@ -41,6 +42,7 @@ _TABLES: Mapping[type[State], Table] = {
     Account: ACCOUNTS,
     Client: CLIENTS,
     Monitor: monitors.MONITORS,
+    Webhook: webhooks.WEBHOOKS,
     Asset: ASSETS,
     Session: SESSIONS,
 }
@@ -79,6 +81,8 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa
             return None if state.revoked else dict(row_of(state.name, state.grants))
         case Monitor():
             return None if state.deleted else monitors.row_of(state)
+        case Webhook():
+            return None if state.deleted else webhooks.row_of(state)
         case Account():
             status = "closed" if state.closed else "open"
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})

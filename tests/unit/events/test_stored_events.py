@@ -4,7 +4,6 @@
 never changed or removed.
 """
 
-from pathlib import Path
 from typing import Any, get_args
 from uuid import UUID
 
@@ -14,20 +13,8 @@ import pytest
 from ledger.events import TOPICS, UPCASTS, Decoders, Event, State, Upcast, decode_event, encode, evolve
 from ledger.events.accounts import AccountCredited
 from ledger.values.ids import new_id
+from tests.support.stored_events import SAMPLES, Sample
 
-
-class Sample(msgspec.Struct):
-    """A stored event. `stream` identifies its stream."""
-
-    stream: str
-    topic: str
-    state: msgspec.Raw
-
-
-SAMPLES = msgspec.json.decode(
-    b"[" + b",".join(Path(__file__).with_name("stored_events.jsonl").read_bytes().splitlines()) + b"]",
-    type=list[Sample],
-)
 EVENTS = get_args(Event)
 
 

@@ -1,0 +1,166 @@
+"""Publishes to one stream of NATS JetStream, whose last message is the cursor.
+
+Each message names the sequence that it expects to be the last one (`Nats-Expected-Last-Sequence`), so it is stored at
+one place or not at all. The first message that JetStream refuses makes it refuse all that were sent after it. So a
+window of messages is sent at once, and the answer to its last one speaks for all. A publisher whose messages are
+refused, because another one was faster or an answer was lost, asks for the last message and continues after it.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from ledger.publish.destination import Cursor, DestinationError, Outgoing
+from ledger.publish.nats_connection import Access, ApiError, Connection, NatsError
+from ledger.publish.streams import Wanted, ensure_stream
+from ledger.publish.subjects import escape, subject_of
+from ledger.values.ids import new_id
+
+WINDOW_EVENTS, WINDOW_BYTES = 500, 1_000_000  # JetStream drops messages of which too many wait in its queue
+NO_MESSAGE = 10037  # the code of JetStream for a sequence without a message
+MESSAGE_ID = "Nats-Msg-Id"
+START_TOPIC = "_start"  # of the message that begins a replay: no event has such a topic
+
+
+class Sent(NamedTuple):
+    """JetStream's answer to a message."""
+
+    sequence: int
+    is_duplicate: bool
+
+
+class JetStream:
+    """A stream of a ledger's events."""
+
+    name = "nats"
+
+    def __init__(self, access: Access, ledger_id: UUID, *, stream: str, prefix: str, replicas: int) -> None:
+        self._access = access
+        self._ledger_id = ledger_id
+        self._root = f"{prefix}.{escape(str(ledger_id))}"
+        self._wanted = Wanted(stream, f"{self._root}.>", replicas)
+        self._connection: Connection | None = None
+        self._sequence = 0  # of the last message
+        self._is_probed = False  # whether a message was stored since the stream was opened
+
+    async def open(self, reported: int) -> Cursor:
+        """Connect, create or check the stream, and return the position of its last message."""
+        await self.close()
+        self._connection = await Connection.open(self._access, f"ledger {self._ledger_id}")
+        state = await ensure_stream(self._connection, self._wanted)
+        self._sequence, self._is_probed = state["last_seq"], False
+        if self._sequence == 0:
+            return Cursor(0)
+        message = await self._read_message(self._sequence)
+        if message is None:
+            return Cursor(reported)  # it was purged, or is too old for the stream
+        position = self._parse_id(_read_headers(message).get(MESSAGE_ID, ""))
+        data = base64.b64decode(message.get("data", ""))
+        return Cursor(position, None if message["subject"] == f"{self._root}.{START_TOPIC}" else data)
+
+    async def publish(self, events: Sequence[Outgoing]) -> None:
+        """Append events in windows. The first message after opening goes alone, to learn why if it is refused."""
+        at = 0
+        while at < len(events):
+            window = events[at : at + 1] if not self._is_probed else _cut_window(events, at)
+            await self._send(window)
+            at += len(window)
+
+    async def start_again(self, after: int) -> None:
+        """Append a message that says where the events begin, and purge all messages before it.
+
+        It changes the last sequence, so no publisher of before can store anything after it.
+        """
+        connection = self._connected()
+        message_id = f"{self._ledger_id}:{after}:{new_id()}"
+        body = msgspec.json.encode(
+            {
+                "specversion": "1.0",
+                "id": message_id,
+                "source": f"urn:ledger:{self._ledger_id}",
+                "type": "ledger.publishing.started.v1",
+                "position": str(after),
+            }
+        )
+        await self._send([Outgoing(after, message_id, START_TOPIC, self._ledger_id, None, None, body)])
+        await connection.call(f"STREAM.PURGE.{self._wanted.name}", {"seq": self._sequence})
+
+    async def close(self) -> None:
+        """Disconnect."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            raise NatsError("NATS: not connected")
+        return self._connection
+
+    async def _send(self, window: Sequence[Outgoing]) -> None:
+        """Append a window of events. Raises `DestinationError` unless all are stored at the sequences expected."""
+        first, root = self._sequence, self._root
+
+        def build(reply: bytes) -> bytes:
+            commands = [_build_message(root, event, number) for number, event in enumerate(window[:-1], first)]
+            return b"".join([*commands, _build_message(root, window[-1], first + len(window) - 1, reply)])
+
+        sent = _read_answer(await self._connected().send(build))
+        expected = first + len(window)
+        if sent.sequence != expected:
+            reason = "still has its id from before the replay" if sent.is_duplicate else "stored it elsewhere"
+            raise DestinationError(f"JetStream: position {window[-1].position}: the stream {reason}")
+        self._sequence, self._is_probed = expected, True
+
+    async def _read_message(self, sequence: int) -> dict[str, Any] | None:
+        try:
+            answer = await self._connected().call(f"STREAM.MSG.GET.{self._wanted.name}", {"seq": sequence})
+        except ApiError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise
+        found: dict[str, Any] = answer["message"]
+        return found
+
+    def _parse_id(self, message_id: str) -> int:
+        """Return the position in the id of the last message."""
+        ledger_id, _, rest = message_id.partition(":")
+        position = rest.partition(":")[0]
+        if ledger_id != str(self._ledger_id) or not position.isdecimal():
+            raise DestinationError(
+                f"JetStream: the last message of the stream {self._wanted.name} is not of this ledger"
+            )
+        return int(position)
+
+
+def _cut_window(events: Sequence[Outgoing], at: int) -> Sequence[Outgoing]:
+    size, end = 0, at
+    while end < len(events) and end - at < WINDOW_EVENTS and (size := size + len(events[end].body)) <= WINDOW_BYTES:
+        end += 1
+    return events[at : max(end, at + 1)]
+
+
+def _build_message(root: str, event: Outgoing, expected: int, reply: bytes = b"") -> bytes:
+    """Return the command that publishes an event, if `expected` is the last sequence."""
+    headers = (
+        f"NATS/1.0\r\nNats-Msg-Id: {event.id}\r\nNats-Expected-Last-Sequence: {expected}\r\n"
+        "Content-Type: application/cloudevents+json\r\n\r\n"
+    ).encode()
+    sizes = len(headers), len(headers) + len(event.body)
+    line = b"HPUB %b %b %d %d\r\n" % (subject_of(root, event).encode(), reply, *sizes)
+    return b"%b%b%b\r\n" % (line, headers, event.body)
+
+
+def _read_answer(answer: bytes) -> Sent:
+    """Return the answer to the last message of a window. Raises `ApiError`."""
+    decoded = msgspec.json.decode(answer)
+    if "error" in decoded:
+        raise ApiError(decoded["error"].get("err_code", 0), decoded["error"].get("description", "refused"))
+    return Sent(decoded["seq"], bool(decoded.get("duplicate", False)))
+
+
+def _read_headers(message: Mapping[str, Any]) -> dict[str, str]:
+    lines = base64.b64decode(message.get("hdrs", "")).decode(errors="replace").split("\r\n")[1:]
+    return {name: value.strip() for name, found, value in (line.partition(":") for line in lines) if found}

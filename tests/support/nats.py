@@ -1,0 +1,123 @@
+"""Real NATS servers of a test's own, which it can kill, pause, restart and put behind a proxy."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import nats
+from nats.js import JetStreamContext
+
+from tests.support.processes import until
+
+PROGRAM = Path(sys.executable).with_name("nats-server")
+
+
+class NatsServer:
+    """One server with JetStream, on a port that it chooses at the first start and keeps."""
+
+    def __init__(self, folder: Path, config: str = "") -> None:
+        self._folder = folder
+        self._config = config
+        self._process: asyncio.subprocess.Process | None = None
+        self.port = -1
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "server.log").read_text(errors="replace")
+
+    async def start(self) -> None:
+        """Start the server, and return when it takes connections."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        ports = self._folder / "ports"
+        shutil.rmtree(ports, ignore_errors=True)
+        ports.mkdir()
+        file = self._folder / "server.conf"
+        file.write_text(f"""
+            listen: 127.0.0.1:{self.port}
+            ports_file_dir: "{ports}"
+            log_file: "{self._folder / "server.log"}"
+            jetstream: {{ store_dir: "{self._folder / "store"}", sync_interval: "1s" }}
+            {self._config}
+        """)
+        self._process = await asyncio.create_subprocess_exec(PROGRAM, "-c", file, stdin=asyncio.subprocess.DEVNULL)
+        self.port = await until(lambda: self._read_port(ports))
+
+    async def kill(self) -> None:
+        """Kill the server as a crash does."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        await self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    async def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(number)
+            await process.wait()
+
+    def _read_port(self, folder: Path) -> int | None:
+        assert self._process is not None
+        assert self._process.returncode is None, self.log
+        for file in folder.glob("*.ports"):
+            with suppress(msgspec.DecodeError):
+                found = msgspec.json.decode(file.read_bytes())
+                (url,) = found["nats"]
+                return int(url.rpartition(":")[2])
+        return None
+
+
+@asynccontextmanager
+async def running_nats(folder: Path, config: str = "") -> AsyncIterator[NatsServer]:
+    """Run a server; nothing of it runs in the end."""
+    server = NatsServer(folder, config)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.kill()
+
+
+@asynccontextmanager
+async def jetstream(url: str) -> AsyncIterator[JetStreamContext]:
+    """Connect as a consumer does."""
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        yield client.jetstream()
+    finally:
+        await client.close()
+
+
+async def read_messages(url: str, stream: str = "ledger", subject: str = ">") -> list[Any]:
+    """Return all messages of a stream, in order, or those of a subject."""
+    found: list[Any] = []
+    async with jetstream(url) as js:
+        count = (await js.stream_info(stream)).state.messages
+        if count:
+            consumer = await js.pull_subscribe(subject, stream=stream, durable=None)
+            while (await consumer.consumer_info()).num_pending:
+                found += await consumer.fetch(batch=1000, timeout=10)
+    return found
