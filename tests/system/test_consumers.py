@@ -126,7 +126,8 @@ async def _open_account(ledger: str, token: str) -> str:
 
 async def _move(ledger: str, token: str, accounts: list[str]) -> None:
     for number in range(TRANSFERS):
-        body = transfer_body(*(accounts if number % 3 else accounts[::-1]), number + 1)
+        payer, payee = accounts if number % 3 else reversed(accounts)
+        body = transfer_body(payer, payee, number + 1)
         status, answer = await call("POST", f"{ledger}/transactions/transfer", body, token)
         assert 200 == status, answer
 
