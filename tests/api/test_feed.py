@@ -202,6 +202,14 @@ async def test_the_number_of_feeds_is_bounded_and_a_closed_one_frees_its_place(a
     await until(lambda: has_place(api))
 
 
+async def test_clients_that_have_just_left_keep_nobody_out(api: Api) -> None:
+    """A console that is reloaded often has a live feed each time."""
+    for _ in range(3 * sse.MAX_FEEDS_EACH):
+        async with open_feed(api) as events:
+            await events.take(1)
+            events.response.close()
+
+
 @pytest.mark.usefixtures("one_feed")
 async def test_a_reader_that_does_not_read_is_disconnected(api: Api, settings: Settings) -> None:
     """Lesson 36: unread messages are not buffered."""

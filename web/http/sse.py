@@ -33,6 +33,7 @@ CHECK_SECONDS = 1.0  # after which an idle feed checks its token and its connect
 POLL_SECONDS = 0.2  # between two polls of the end of the log
 MAX_FEEDS = 32  # of a worker
 MAX_FEEDS_EACH = 8  # of one caller
+WAIT_SECONDS = 2.0  # for a place: the feed of a client that has left keeps its place for up to `CHECK_SECONDS`
 CHUNK = 200  # events in one piece
 
 
@@ -54,7 +55,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self.closed = False
-        self._limit = ConcurrencyLimit(MAX_FEEDS, each=MAX_FEEDS_EACH)
+        self._limit = ConcurrencyLimit(MAX_FEEDS, each=MAX_FEEDS_EACH, queue=MAX_FEEDS, wait_seconds=WAIT_SECONDS)
         self.log_end = 0  # of what no failover can take back
         self._grown = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -62,10 +63,10 @@ class Feeds:
     @asynccontextmanager
     async def admit(self, caller: UUID, reader: Reader, durable: DurableEnd) -> AsyncIterator[None]:
         """Admit a feed for the block. Raises `OverloadedError` if there are too many, or the worker is stopping."""
-        if self.closed:
-            raise OverloadedError("the worker is stopping")
         try:
             async with self._limit.admit(caller):
+                if self.closed:
+                    raise OverloadedError("the worker is stopping")
                 if self._watching is None:
                     self._watching = asyncio.create_task(self._watch(reader, durable))
                 yield
