@@ -19,9 +19,9 @@ from ledger.identity.password_rules import load_password_rules
 from ledger.identity.passwords import Passwords
 from ledger.identity.rate_limit import RateLimiter, RateLimits
 from ledger.identity.rehashing import Rehasher
+from ledger.identity.renewal import SECOND_FACTORS, WEBHOOK_SECRETS, renew_secrets
 from ledger.identity.revocation_cache import RevocationCache, Session
-from ledger.identity.second_factors import renew_secrets
-from ledger.identity.secret_box import SecretBox
+from ledger.identity.secret_box import OF_SECOND_FACTORS, OF_WEBHOOKS, SecretBox
 from ledger.identity.tokens import Signer, create_signer
 from ledger.identity.valkey import open_client
 from ledger.projections import account_labels, clients, sessions, users
@@ -59,6 +59,8 @@ class Runtime:
     rate_limiter: RateLimiter
     signer: Signer
     secret_box: SecretBox
+    webhook_box: SecretBox
+    ledger_id: UUID
     cursor_key: bytes
     fingerprint_key: bytes
     seal_public: dict[str, str] | None
@@ -86,7 +88,10 @@ class WriterRuntime:
 
     settings: Settings
     pool: Pool
+    durable_end: DurableEnd
     committer: Committer
+    webhook_box: SecretBox
+    ledger_id: UUID
     revocation_cache: RevocationCache
 
 
@@ -112,7 +117,7 @@ async def open_runtime(
         aclosing(open_client(settings)) as redis,
     ):
         cache = RevocationCache(redis, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
-        box = await _open_secret_box(pool, keyring)
+        boxes = await _open_secret_boxes(pool, keyring)
         with closing(_open_passwords(settings)) as passwords:
             opening = (
                 _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
@@ -120,11 +125,10 @@ async def open_runtime(
                 else _open_remote_writer(settings, create_remote_writer, dialing, announce=cache.announce)
             )
             limiter = RateLimiter(redis, f"ledger-rates:{identity.ledger_id}:", _read_rate_limits(settings))
-            following = _follow(settings, cache, may_lead=dialing is None)
             async with (
                 opening as committer,
                 _open_rehasher(passwords, committer) as rehasher,
-                running(following),
+                running(_follow(settings, cache, may_lead=dialing is None)),
                 running(limiter.follow()),
             ):
                 yield Runtime(
@@ -138,7 +142,9 @@ async def open_runtime(
                     throttle=LoginThrottle(redis, f"ledger-logins:{identity.ledger_id}:", _read_limits(settings)),
                     rate_limiter=limiter,
                     signer=create_signer(settings, keyring),
-                    secret_box=box,
+                    secret_box=boxes[OF_SECOND_FACTORS],
+                    webhook_box=boxes[OF_WEBHOOKS],
+                    ledger_id=identity.ledger_id,
                     cursor_key=keyring.signing.derive(b"ledger: where a list goes on"),
                     fingerprint_key=keyring.signing.derive(b"ledger: what a request with a key says"),
                     seal_public=None if keyring.sealing is None else keyring.sealing.public,
@@ -160,6 +166,7 @@ async def open_writer_runtime(
 
     The worker that sent a command announces what it has revoked. A database that is away is waited for.
     """
+    keyring = load_keyring(settings)
     async with (
         _open_pools(settings, waits=True) as (pool, _, identity),
         aclosing(open_client(settings)) as redis,
@@ -167,15 +174,24 @@ async def open_writer_runtime(
         cache = RevocationCache(redis, pool, identity, leeway_seconds=settings.jwt_validation_leeway_seconds)
         opening = _open_committer(settings, create_committer, announce=cache.announce, watch=watch)
         async with opening as committer, running(_follow(settings, cache, may_lead=True)):
-            yield WriterRuntime(settings=settings, pool=pool, committer=committer, revocation_cache=cache)
+            yield WriterRuntime(
+                settings=settings,
+                pool=pool,
+                durable_end=DurableEnd(pool),
+                committer=committer,
+                webhook_box=SecretBox(keyring.encrypting, OF_WEBHOOKS),
+                ledger_id=identity.ledger_id,
+                revocation_cache=cache,
+            )
 
 
-async def _open_secret_box(pool: Pool, keyring: Keyring) -> SecretBox:
-    """Return the box for secrets, once all that a replaced key has encrypted are encrypted with the present one."""
-    box = SecretBox(keyring.encrypting)
-    if renewed := await renew_secrets(pool, box):
-        log.info("secrets of second factors are encrypted with another key now", secrets=renewed)
-    return box
+async def _open_secret_boxes(pool: Pool, keyring: Keyring) -> dict[bytes, SecretBox]:
+    """Return the boxes for secrets, once all that a replaced key has encrypted are encrypted with the present one."""
+    boxes = {label: SecretBox(keyring.encrypting, label) for label in (OF_SECOND_FACTORS, OF_WEBHOOKS)}
+    for label, table in ((OF_SECOND_FACTORS, SECOND_FACTORS), (OF_WEBHOOKS, WEBHOOK_SECRETS)):
+        if renewed := await renew_secrets(pool, boxes[label], table):
+            log.info("secrets are encrypted with another key now", of=table.name, secrets=renewed)
+    return boxes
 
 
 @asynccontextmanager

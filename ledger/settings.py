@@ -13,6 +13,7 @@ from ledger.environment.broker_settings import BrokerSettings, is_installed
 from ledger.environment.log_levels import Levels, parse_levels
 from ledger.environment.variables import SettingsError
 from ledger.money import check_code
+from ledger.values.addresses import AllowList, parse_allow_list
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
@@ -104,6 +105,8 @@ class Settings(BrokerSettings):
     ledger_seal_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
     ledger_seal_events: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
+    ledger_webhook_allow: Annotated[str, Field(max_length=10_000)] = ""
+
     ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
     ledger_batch_limit: Annotated[int, Field(ge=1, le=10_000)] = 256
     ledger_position_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 3
@@ -183,6 +186,12 @@ class Settings(BrokerSettings):
             raise ValueError("must be origins such as https://app.example, separated by blanks, or * alone")
         return value
 
+    @field_validator("ledger_webhook_allow")
+    @classmethod
+    def _check_allowed_hosts(cls, value: str) -> str:
+        parse_allow_list(value)
+        return value
+
     @field_validator("database_url", "database_read_url", "ledger_owner_database_url")
     @classmethod
     def _check_postgres_scheme(cls, value: SecretStr | None) -> SecretStr | None:
@@ -237,6 +246,10 @@ class Settings(BrokerSettings):
         if self.ledger_owner_database_url is None:
             return self
         return self.model_copy(update={"database_url": self.ledger_owner_database_url})
+
+    def webhook_allow_list(self) -> AllowList:
+        """Return the hosts and networks that webhooks may send to although they are not public."""
+        return parse_allow_list(self.ledger_webhook_allow)
 
     def check_can_sign(self) -> None:
         """Raise `SettingsError` if there is no secret to sign tokens with; the embedded profile generates one."""

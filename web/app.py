@@ -14,14 +14,18 @@ from aiohttp.typedefs import Middleware
 
 from ledger.concurrency.dataloader import DataLoader
 from ledger.concurrency.deadline import start_deadline
+from ledger.concurrency.signal import Signal
 from ledger.concurrency.tasks import running
 from ledger.concurrency.turns import Turns
 from ledger.errors import DatabaseError, OverloadedError, Refused
 from ledger.identity.login_throttle import TooManyAttemptsError
 from ledger.identity.rate_limit import TooManyRequestsError
+from ledger.publish.webhooks.sender import open_sender
+from ledger.publish.webhooks.service import send_webhooks
 from ledger.runtime import Runtime, open_runtime
 from ledger.service.health import Health, read_health
 from ledger.service.logging import ACCESS
+from ledger.service.metrics import WebhookDeliveries
 from ledger.service.operations.runner import open_operations
 from ledger.service.operations.state import Board
 from ledger.service.outage_log import OutageLog
@@ -31,15 +35,18 @@ from ledger.settings import Settings
 from ledger.store.identity import read_identity
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.operations import OperationRecorder
 from ledger.write.scheduler import Scheduler
+from web.asyncapi import events_document
 from web.auth import Handler, guard, limit_requests, require_recent_login
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
-from web.handlers.docs import OPENAPI
+from web.handlers.docs import ASYNCAPI, OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.ledger_status import STATUS, keep_status
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
 from web.handlers.projections import OPERATIONS
 from web.handlers.statements import STATEMENTS, Statements
+from web.handlers.webhooks import MAX_TESTS, MAX_TESTS_EACH, SENDER, TESTS
 from web.http.account_refs import name_as_sent
 from web.http.concurrency import ConcurrencyLimit
 from web.http.cors import Inner, add_cors
@@ -84,7 +91,7 @@ def create_app(
     app = web.Application(
         client_max_size=settings.ledger_body_limit_bytes,
     )
-    app[OPENAPI], app[EXAMPLES] = document(), examples()
+    app[OPENAPI], app[ASYNCAPI], app[EXAMPLES] = document(), events_document(), examples()
     app[METRICS], app[DRAINING] = metrics, asyncio.Event()
     app.middlewares.append(_observe(app, counted, settings.ledger_database_patience_seconds))
     for prefix, routes in (("", UNVERSIONED), ("", CONSOLE), *((f"/{version}", ROUTES) for version in VERSIONS)):
@@ -103,6 +110,7 @@ def create_app(
         LargeLists(),
     )
     app[STATEMENTS] = Statements()
+    app[TESTS] = ConcurrencyLimit(MAX_TESTS, each=MAX_TESTS_EACH)
     app.cleanup_ctx.append(_manage_runtime(settings, tracer, dialing))
     if tracer is not None:
         from web.tracing import trace_requests  # noqa: PLC0415 - it needs an optional dependency
@@ -142,17 +150,18 @@ def _manage_runtime(
     settings: Settings, tracer: "Tracer | None", dialing: socket.socket | None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def opened(app: web.Application) -> AsyncIterator[None]:
-        metrics = app[METRICS]
+        metrics, signal = app[METRICS], Signal()
         async with AsyncExitStack() as stack:
             opening = open_runtime(
                 settings,
-                watch=metrics.commit_groups.record,
+                watch=metrics.commit_groups.signalling(signal),
                 create_committer=choose_committer(tracer),
                 dialing=dialing,
                 create_remote_writer=choose_remote_writer(tracer),
                 waits=True,
             )
             app[RUNTIME] = runtime = await stack.enter_async_context(opening)
+            app[SENDER] = await stack.enter_async_context(open_sender(settings.webhook_allow_list()))
             app[HEALTH] = DataLoader(lambda _: _read_health(runtime))
             app[STATUS] = keep_status(runtime)
             board = Board(runtime.redis, await read_identity(runtime.pool))
@@ -164,6 +173,10 @@ def _manage_runtime(
                 executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
                 await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
                 await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
+                recording = OperationRecorder(runtime.pool, runtime.committer).follow()
+                await stack.enter_async_context(running(recording))
+                sending = send_webhooks(runtime, signal, WebhookDeliveries(metrics.meter), app[SENDER])
+                await stack.enter_async_context(running(sending))
             yield
 
     return opened

@@ -49,7 +49,8 @@ class Access:
     `browsers_to`.
 
     `scope` is what the token of a machine client must have. With `owned`, the route shows or changes only what belongs
-    to the caller, so it also admits clients that are limited to some accounts.
+    to the caller, so it also admits clients that are limited to some accounts. `machine_roles` are further roles that
+    it admits if a machine client has them.
     """
 
     roles: frozenset[str] | None
@@ -59,6 +60,7 @@ class Access:
     browsers_to: str | None = None
     scope: str | None = None
     owned: bool = False
+    machine_roles: frozenset[str] = frozenset()
 
 
 PUBLIC = Access(None)
@@ -120,6 +122,8 @@ def _may_check_later(request: web.Request) -> bool:
 
 def _find_refusal(access: Access, allowed: frozenset[str], verified: Verified) -> Refusal | None:
     """Return the refusal of a token without any of the roles or, of a machine client, without the scope; or None."""
+    if verified.scopes is not None:
+        allowed |= access.machine_roles
     if verified.roles.isdisjoint(allowed):
         return errors.forbidden()
     return None if verified.scopes is None else _find_scope_refusal(access, verified.scopes)

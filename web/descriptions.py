@@ -29,6 +29,7 @@ TAGS = {  # in this order
     "events": "The event log",
     "ledger": "The books as a whole",
     "periods": "Closed periods",
+    "webhooks": "Events, sent to an address of yours",
     "audit": "Commands and who sent them",
     "projections": "Read tables, followers, and rebuilds",
     "service": "The service itself",

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
+from ledger.concurrency.signal import Signal
 from ledger.concurrency.tasks import running
+from ledger.publish.webhooks.sender import open_sender
+from ledger.publish.webhooks.service import send_webhooks
 from ledger.runtime import open_writer_runtime
 from ledger.service.child import SERVING, configure, report, watch_parent
-from ledger.service.metrics import FAMILIES, CommitGroups, Layout, Meter
+from ledger.service.metrics import FAMILIES, CommitGroups, Layout, Meter, WebhookDeliveries
 from ledger.service.sampling import keep_sampling, sample
 from ledger.service.tracer import choose_committer, open_tracing
 from ledger.settings import Settings
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.operations import OperationRecorder
 from ledger.write.scheduler import Scheduler
 from ledger.write.server import Server
 
@@ -43,7 +47,8 @@ async def _serve(
 ) -> None:
     stop = watch_parent(lifeline, settings.stop_seconds())
     async with AsyncExitStack() as stack:
-        watch, create = CommitGroups(meter).record, choose_committer(tracer)
+        signal = Signal()
+        watch, create = CommitGroups(meter).signalling(signal), choose_committer(tracer)
         opening = open_writer_runtime(settings, watch=watch, create_committer=create)
         runtime = await stack.enter_async_context(opening)
         await stack.enter_async_context(running(keep_sampling(meter, lambda: sample(meter, runtime))))
@@ -52,6 +57,11 @@ async def _serve(
         executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
         await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
         await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
+        recording = OperationRecorder(runtime.pool, runtime.committer).follow()
+        await stack.enter_async_context(running(recording))
+        sender = await stack.enter_async_context(open_sender(settings.webhook_allow_list()))
+        sending = send_webhooks(runtime, signal, WebhookDeliveries(meter), sender)
+        await stack.enter_async_context(running(sending))
         server = Server(runtime.committer, accepting, frame_bytes=settings.frame_bytes())
         await server.start()
         report(SERVING)

@@ -10,6 +10,7 @@ from ledger.cli.output import emit, print_table
 from ledger.cli.shell import connected, fail, query_pool, run
 from ledger.followers import follower
 from ledger.followers.follower import BROKERS, FollowerStatus
+from ledger.projections.rebuild.status import resume as resume_follower
 from ledger.publish.brokers import open_destinations
 from ledger.publish.destination import Destination
 from ledger.settings import Settings
@@ -18,6 +19,7 @@ from ledger.store.connections import Pool
 from ledger.store.identity import read_ledger_id
 
 Broker = Annotated[str, typer.Argument(help=f"Broker: {' or '.join(BROKERS)}.")]
+REQUEST_ID = "ledger-publish"  # in the command log
 COLUMNS = ("broker", "state", "position", "lag_events", "lag_seconds", "per_second", "error")
 
 
@@ -34,7 +36,7 @@ def show_status(as_json: AsJson = False) -> None:
 def resume(broker: Broker, as_json: AsJson = False) -> None:
     """Resume a publisher that stopped at an event, or because the broker has another history than the log."""
     _check_name(broker)
-    position = query_pool(lambda pool: follower.resume(pool, broker))
+    position = run(lambda settings: resume_follower(settings, broker, request_id=REQUEST_ID))
     if position is None:
         fail(f"{broker} has not stopped: see `ledger publish status`", 1)
     if as_json:
@@ -92,7 +94,7 @@ async def _replay(settings: Settings, broker: str, first: int) -> None:
             await destination.start_again(first - 1)
         finally:
             await destination.close()
-        await follower.resume(connection, broker)
+        await follower.resume(connection, broker, request_id=REQUEST_ID)
 
 
 def _find(settings: Settings, broker: str, ledger_id: Any) -> Destination:

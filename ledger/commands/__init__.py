@@ -18,6 +18,7 @@ from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, DeleteMonitor, RecordCrossings
+from ledger.commands.operations import RecordFollowerResumption, RecordFollowerStop, RecordRebuild, RecordVerification
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reconciliations import ReconcileStatement, UndoReconciliations
 from ledger.commands.reversals import ReverseTransaction
@@ -36,6 +37,16 @@ from ledger.commands.tokens import (
 )
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser, RehashPassword, UpdateUser
+from ledger.commands.webhooks import (
+    ChangeWebhook,
+    CreateWebhook,
+    DeleteWebhook,
+    DisableWebhook,
+    EnableWebhook,
+    RequestRedelivery,
+    RewindWebhook,
+    RotateWebhookSecret,
+)
 
 COMMANDS: tuple[type[Command], ...] = (
     OpenAccount,
@@ -85,5 +96,17 @@ COMMANDS: tuple[type[Command], ...] = (
     ReopenPeriod,
     ReconcileStatement,
     UndoReconciliations,
+    RecordRebuild,
+    RecordVerification,
+    RecordFollowerStop,
+    RecordFollowerResumption,
+    CreateWebhook,
+    ChangeWebhook,
+    RotateWebhookSecret,
+    DisableWebhook,
+    EnableWebhook,
+    RewindWebhook,
+    RequestRedelivery,
+    DeleteWebhook,
 )
 COMMANDS_BY_NAME: Mapping[str, type[Command]] = {command.name: command for command in COMMANDS}

@@ -51,6 +51,23 @@ class FactorSecret:
     sealed: bytes | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """An encrypted secret, which is stored beside the log."""
+
+    id: UUID
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecrets:
+    """The secrets that a webhook has after a command: those that are `kept`, one of which may be new."""
+
+    webhook_id: UUID
+    kept: tuple[UUID, ...]
+    added: SealedSecret | None = None
+
+
 class Decision(msgspec.Struct, frozen=True):
     """The outcome of a command: events in order, each with its stream, and the result for the client.
 
@@ -61,7 +78,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     events: list[StreamEvent]
     result: dict[str, Any]
-    credential: Credential | FactorSecret | None = None
+    credential: Credential | FactorSecret | WebhookSecrets | None = None
     refusals: tuple[Refusal, ...] = ()
     states: States | None = None
     is_partly_refused: bool = False

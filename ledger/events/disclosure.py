@@ -7,6 +7,7 @@ a stream whose id is derived from a name, by which anybody could confirm a guess
 
 from collections.abc import Mapping
 from functools import cache
+from string import digits
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 import msgspec
@@ -32,6 +33,7 @@ from ledger.events.transactions import (
     ScheduleFailed,
 )
 from ledger.events.users import NameEvent, PasswordChanged, PasswordRehashed, UserCreated, UserUpdated
+from ledger.events.webhooks import WebhookSettings
 
 Members: TypeAlias = Mapping[str, "Members | None"]  # those that leave, by stored name; None is for a whole value
 
@@ -71,6 +73,7 @@ TEXTS: Mapping[type[msgspec.Struct], Texts] = {
     SealHeadAccepted: Texts(shared=("hash", "previous_hash"), withheld=("reason",)),
     StatementReconciled: Texts(withheld=("source",)),
     EntryReconciled: Texts(withheld=("line_key",)),
+    WebhookSettings: Texts(shared=("topics", "code_prefix"), withheld=("url", "description")),
 }
 _NO_TEXTS = Texts()
 _CLOSED = (
@@ -82,7 +85,8 @@ SHAPES: Mapping[str, type[msgspec.Struct]] = {
     **{TOPICS[cls]: cls for cls in get_args(Event)},
     **{topic: upcast.shape for topic, upcast in UPCASTS.items()},
 }
-DISCLOSED_TOPICS = frozenset(topic for topic, shape in SHAPES.items() if shape not in WITHHELD_EVENTS)
+_WITHHELD_NAMES = frozenset(TOPICS[cls].rstrip(digits) for cls in WITHHELD_EVENTS)  # of all their versions
+DISCLOSED_TOPICS = frozenset(topic for topic in SHAPES if topic.rstrip(digits) not in _WITHHELD_NAMES)
 
 
 def find_nested(member: inspect.Type) -> type[msgspec.Struct] | None:

@@ -16,9 +16,9 @@ from ledger.commands.command import FactorSecret
 from ledger.commands.second_factors import Code
 from ledger.events.second_factors import SecondFactor, second_factor_stream
 from ledger.identity.secret_box import SecretBox, UnreadableSecretError
-from ledger.store.connections import Pool, Reader
+from ledger.store.connections import Reader
 from ledger.store.heads import read_heads
-from ledger.store.second_factors import StoredFactor, read_stored_factors
+from ledger.store.second_factors import read_stored_factors
 from ledger.store.statements import Statement, blobs, columns, uuids
 
 ISSUER = "Ledger"
@@ -30,7 +30,6 @@ RECOVERY_LENGTH = 28  # letters of five bits each, 140 bits: enough that a fast 
 _HASH = SHA1()  # noqa: S303 - in HMAC it is sound (RFC 6194), and all applications know no other
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # of base32 (RFC 4648), which has no look-alikes
 _GROUP = 4  # letters of a recovery code between hyphens
-_PAGE = 500
 
 log = structlog.get_logger(__name__)
 
@@ -130,30 +129,6 @@ def store(factors: Sequence[FactorSecret]) -> list[Statement]:
     ]
 
 
-async def renew_secrets(pool: Pool, box: SecretBox) -> int:
-    """Encrypt each secret with the first key that has another one; return the number of those that were renewed."""
-    renewed, after = 0, UUID(int=0)
-    while rows := await pool.fetch(_STALE, after, box.key_id, _PAGE):
-        for row in rows:
-            renewed += await _renew_secret(pool, box, row["stream_id"], StoredFactor(row["id"], row["secret"]))
-        after = rows[-1]["stream_id"]
-    return renewed
-
-
-async def _renew_secret(pool: Pool, box: SecretBox, stream_id: UUID, stored: StoredFactor) -> int:
-    try:
-        secret = box.open(stored.secret, stream_id, stored.id)
-    except UnreadableSecretError as error:
-        log.error("the secret of a second factor cannot be renewed", reason=str(error), stream_id=str(stream_id))  # noqa: TRY400
-        return 0
-    async with pool.acquire() as lent:
-        await lent.connection.execute(_RENEW, stream_id, stored.secret, box.seal(secret, stream_id, stored.id))
-    return 1
-
-
 _UPSERT = f"""INSERT INTO second_factors (stream_id, id, secret) SELECT * FROM {columns("uuid", "uuid", "bytea")}
               ON CONFLICT (stream_id) DO UPDATE SET id = excluded.id, secret = excluded.secret"""
 _DELETE = "DELETE FROM second_factors WHERE stream_id = ANY($1::uuid[])"
-_STALE = """SELECT stream_id, id, secret FROM second_factors
-            WHERE stream_id > $1 AND substr(secret, 1, 8) <> $2 ORDER BY stream_id LIMIT $3"""
-_RENEW = "UPDATE second_factors SET secret = $3 WHERE stream_id = $1 AND secret = $2"

@@ -23,6 +23,7 @@ from ledger.projections import (
     tokens,
     transactions,
     users,
+    webhooks,
 )
 from ledger.projections.table import Table
 from ledger.store.statements import Statement
@@ -59,6 +60,7 @@ INLINE = (
         reconciliations.HANDLED,
         reconciliations.apply,
     ),
+    Projection("webhooks", webhooks.TABLES, webhooks.HANDLED, webhooks.apply),
     Projection("clients", (clients.CLIENTS,), clients.HANDLED, clients.apply),
     Projection("sessions", (tokens.SESSIONS, tokens.CUTOFFS), tokens.HANDLED_BY_SESSIONS, tokens.apply_sessions),
     Projection("tokens", (tokens.TOKENS,), tokens.HANDLED_BY_TOKENS, tokens.apply_tokens),

@@ -10,10 +10,11 @@ import mmap
 import os
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
+from ledger.concurrency.signal import Signal
 from ledger.followers.follower import BROKERS
 
 SLOT_BYTES = 1 << 18  # the system allocates only the pages that are used
@@ -101,6 +102,20 @@ LOOP_LAG = Family(
     "gauge",
     scale=MICROSECONDS,
 )
+WEBHOOK_ATTEMPTS = Family(
+    "ledger_webhook_attempts",
+    "Attempts to deliver an event to a webhook.",
+    "counter",
+    ("outcome",),
+    (("delivered",), ("failed",)),
+)
+WEBHOOK_SECONDS = Family(
+    "ledger_webhook_delay_seconds",
+    "Time from recording an event until a webhook's endpoint had accepted it.",
+    "histogram",
+    bounds=(*SECONDS, *_in_microseconds(60, 600, 3600)),
+    scale=MICROSECONDS,
+)
 PUBLISHED_EVENTS = Family(
     "ledger_published_events", "Events that a broker has stored.", "counter", ("broker",), [(name,) for name in BROKERS]
 )
@@ -116,7 +131,8 @@ PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 
 FAMILIES = (
     *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS, OLDEST_COMMAND, WRITE_AGE, EARLY_TOKENS),
-    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID, SWAPPED_PASSWORDS, PUBLISHED_EVENTS, PUBLISH_FAILURES),
+    *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID, SWAPPED_PASSWORDS, WEBHOOK_ATTEMPTS, WEBHOOK_SECONDS),
+    *(PUBLISHED_EVENTS, PUBLISH_FAILURES),
 )
 
 
@@ -220,6 +236,29 @@ class CommitGroups:
         """Count a commit group and the time until it was durable."""
         self._commands.observe(len(commands))
         self._seconds.observe(int(seconds * MICROSECONDS))
+
+    def signalling(self, signal: Signal) -> Callable[[Sequence[object], float], None]:
+        """Return `record`, which also wakes the task that waits for the signal."""
+
+        def record(commands: Sequence[object], seconds: float) -> None:
+            signal.set()
+            self.record(commands, seconds)
+
+        return record
+
+
+class WebhookDeliveries:
+    """Counts what webhooks deliver."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._seconds = meter.histogram(WEBHOOK_SECONDS)
+
+    def count(self, *, delivered: bool, age_seconds: float | None) -> None:
+        """Count an attempt; `age_seconds` is the time since the event was recorded, if it counts."""
+        self._meter.add(WEBHOOK_ATTEMPTS, "delivered" if delivered else "failed")
+        if delivered and age_seconds is not None:
+            self._seconds.observe(int(max(0.0, age_seconds) * MICROSECONDS))
 
 
 def create_shared_file(slots: int) -> int:

@@ -31,6 +31,9 @@ WHERE NOT EXISTS (SELECT FROM stored_events WHERE originator_id = user_id)
 UNION ALL
 SELECT 'second_factors', stream_id FROM second_factors
 WHERE NOT EXISTS (SELECT FROM stored_events WHERE originator_id = stream_id)
+UNION ALL
+SELECT 'webhook_secrets', webhook_id FROM webhook_secrets
+WHERE NOT EXISTS (SELECT FROM stored_events WHERE originator_id = webhook_id)
 """
 
 EVENTS_UNLIKE_THEIR_COMMAND = """

@@ -9,13 +9,13 @@ from uuid import UUID
 import msgspec
 
 from ledger.commands.caller import Caller
-from ledger.commands.command import Command, Credential, Decision, FactorSecret, States, StreamEvent
+from ledger.commands.command import Command, Credential, Decision, FactorSecret, States, StreamEvent, WebhookSecrets
 from ledger.commands.expected_version import Versioned
 from ledger.errors import Refused, StaleCallerError
 from ledger.events import Recorded, encode, evolve
 from ledger.events.accounts import Account
 from ledger.events.transactions import Reference, Transaction
-from ledger.identity import passwords, second_factors
+from ledger.identity import passwords, second_factors, webhook_secrets
 from ledger.projections import INLINE, apply_all
 from ledger.projections.tokens import REVOKING
 from ledger.store import log as event_log
@@ -225,6 +225,7 @@ def prepare(
     secrets = [decision.credential for decision in decisions if isinstance(decision, Decision) and decision.credential]
     credentials = [secret for secret in secrets if isinstance(secret, Credential)]
     factors = [secret for secret in secrets if isinstance(secret, FactorSecret)]
+    of_webhooks = [secret for secret in secrets if isinstance(secret, WebhookSecrets)]
     return PreparedGroup(
         commands,
         decisions,
@@ -235,6 +236,7 @@ def prepare(
             *_build_appends(group),
             *passwords.store(credentials, group.appended),
             *second_factors.store(factors),
+            *webhook_secrets.store(of_webhooks),
         ]
         if logged
         else [],

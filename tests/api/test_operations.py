@@ -66,7 +66,7 @@ async def test_projections_and_followers_are_listed(api: Api) -> None:
     found = {one["name"]: one for one in (await api.get("/v1/projections")).body}
     end = (await api.get("/v1/ledger/trial-balance")).body["position"]
 
-    assert {*(one.name for one in INLINE), "mirror", "seals", "crossings"} == found.keys()
+    assert {*(one.name for one in INLINE), "mirror", "seals", "crossings", "deliveries"} == found.keys()
     assert ("projection", "inline", end, 0) == tuple(
         found["accounts"][name] for name in ("kind", "state", "position", "lag_events")
     )

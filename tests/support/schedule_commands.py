@@ -13,7 +13,7 @@ from ledger.commands.schedules import CancelSchedule, ExecuteSchedule, ScheduleT
 from ledger.commands.transfers import TransferMoney
 from ledger.events.monitors import Monitor, Rule
 from ledger.events.transactions import MoneyTransferred, TransactionScheduled
-from tests.support import reconciliation_commands
+from tests.support import reconciliation_commands, webhook_commands
 from tests.support.ledgers import ACCOUNTS, BOB, NOBODY, NOON, PURSE, TILL, Ledger, named_id, transaction_ids
 
 NOTHING = TransactionScheduled(
@@ -110,6 +110,7 @@ makers: st.SearchStrategy[Callable[[Ledger], Command]] = st.one_of(
     _draw(cross, _monitors, _numbers),
     _draw(delete, _monitors),
     reconciliation_commands.makers,
+    webhook_commands.makers,
 )
 
 
@@ -126,3 +127,4 @@ def live_through(ledger: Ledger) -> None:
     ledger.execute(cross(ledger, monitor_id, 3))
     ledger.execute(delete(ledger, monitor_id))
     reconciliation_commands.live_through(ledger)
+    webhook_commands.live_through(ledger)

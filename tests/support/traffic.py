@@ -16,10 +16,11 @@ from ledger.commands.clients import (
     RotateClientSecret,
     UpdateClient,
 )
-from ledger.commands.command import Command, Credential, FactorSecret
+from ledger.commands.command import Command, Credential, FactorSecret, SealedSecret
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, Crossing, DeleteMonitor, RecordCrossings
+from ledger.commands.operations import to_command
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reconciliations import MatchedLine, ReconcileStatement, Statement, Undone, UndoReconciliations
 from ledger.commands.reversals import ReverseTransaction
@@ -37,16 +38,34 @@ from ledger.commands.tokens import (
 )
 from ledger.commands.transfers import TransferMoney
 from ledger.commands.users import CreateUser, DeleteUser, RehashPassword, UpdateUser
+from ledger.commands.webhooks import (
+    ChangeWebhook,
+    CreateWebhook,
+    DeleteWebhook,
+    DisableWebhook,
+    EnableWebhook,
+    RequestRedelivery,
+    RewindWebhook,
+    RotateWebhookSecret,
+)
 from ledger.errors import Refused
 from ledger.events.account_labels import Labels
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
 from ledger.events.monitors import Rule
+from ledger.events.operations import (
+    FollowerResumed,
+    FollowerStopped,
+    OperationEvent,
+    RebuildEnded,
+    VerificationEnded,
+)
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.second_factors import second_factor_stream
 from ledger.events.tokens import Pair
 from ledger.events.transactions import JournalEntryPosted, Posting, TransactionScheduled
 from ledger.events.users import Role
+from ledger.events.webhooks import WebhookSettings
 from ledger.runtime import Runtime
 from ledger.values.ids import new_id
 from ledger.write.group import Origin
@@ -228,6 +247,8 @@ def history() -> list[tuple[UUID, Command]]:
         *schedules(),
         *monitors(),
         *reconciliations(),
+        *operations(),
+        *webhooks(),
         *(
             TransferMoney(
                 transaction_id=new_id(), source_account_id=EUROS, destination_account_id=MORE_EUROS, amount_cents=cents
@@ -480,6 +501,43 @@ def reconciliations() -> list[Command]:
         reconcile(161, 3, 4, 5),
         UndoReconciliations(account_id=EUROS, known_version=6, undone=undone),
         reconcile(162, 7, 5),
+    ]
+
+
+def operations() -> list[Command]:
+    """Return the records of a rebuild, a verification, and a follower that stopped and resumed."""
+    now, stop_id = datetime.now(UTC), fixed_id(171)
+    events: list[OperationEvent] = [
+        RebuildEnded(
+            operation_id=fixed_id(170), projection="users", outcome="swapped", ended_at=now, position=9, differing=1
+        ),
+        VerificationEnded(
+            operation_id=fixed_id(172), extent="whole", outcome="succeeded", ended_at=now, position=9, findings=0
+        ),
+        FollowerStopped(stop_id=stop_id, follower="seals", stopped_at=now, position=8, error="no", error_position=9),
+        FollowerResumed(stop_id=stop_id, follower="seals", resumed_at=now, position=8, by="operator"),
+    ]
+    return [to_command(event) for event in events]
+
+
+def webhooks() -> list[Command]:
+    """Return webhooks: one has two secrets and was asked for events again, one is disabled, and one is deleted."""
+    ids = [fixed_id(number) for number in (190, 191, 192)]
+    every = WebhookSettings("https://example.com/all", ("MoneyTransferred",), "users:", "account", "of the shop")
+    secrets = [SealedSecret(fixed_id(195 + number), b"sealed") for number in range(4)]
+    return [
+        CreateWebhook(webhook_id=ids[0], settings=WebhookSettings("https://example.com/hooks"), secret=secrets[0]),
+        CreateWebhook(webhook_id=ids[1], settings=every, secret=secrets[1], client_id=MACHINE, from_position=1),
+        CreateWebhook(webhook_id=ids[2], settings=every, secret=secrets[2]),
+        RotateWebhookSecret(webhook_id=ids[0], secret=secrets[3], overlap_ends_at=FUTURE),
+        *(RequestRedelivery(webhook_id=ids[0], event_position=position) for position in (3, 4)),
+        RewindWebhook(webhook_id=ids[0], from_position=2),
+        ChangeWebhook(webhook_id=ids[1], given=frozenset({"code_prefix"})),
+        DisableWebhook(webhook_id=ids[1], reason="gone", failed_position=3),
+        EnableWebhook(webhook_id=ids[1]),
+        DisableWebhook(webhook_id=ids[1], reason="requested"),
+        DeleteWebhook(webhook_id=ids[2]),
+        DisableWebhook(webhook_id=ids[0], reason="failing"),
     ]
 
 

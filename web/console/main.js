@@ -83,7 +83,7 @@ function askToSignIn() {
 
 /** Show the view of the address. `keeps` leaves the view before in its place until the new one is ready. */
 async function show({ keeps = false } = {}) {
-  if (document.body.classList.contains("signed-out")) return;
+  if (document.body.classList.contains("signed-out") || !session.who()) return; // signing out takes a moment
   showing?.abort();
   const mine = new AbortController();
   showing = mine;

@@ -1,4 +1,4 @@
-"""The part of the catalogue about scheduled transactions and balance monitors."""
+"""The part of the catalogue about scheduled transactions, balance monitors and webhooks."""
 
 from web.http.error_type import ErrorType
 
@@ -9,6 +9,27 @@ LATER_CHANGES = {
         "Monitor already exists",
         "The id belongs to another monitor, or to a deleted one.",
         "Leave the id out, or choose a new one.",
+    ),
+    "webhook_already_exists": ErrorType(
+        409,
+        "conflict",
+        "Webhook already exists",
+        "The id belongs to another webhook, or to a deleted one.",
+        "Leave the id out, or choose a new one.",
+    ),
+    "webhook_disabled": ErrorType(
+        409,
+        "conflict",
+        "Webhook disabled",
+        "The webhook is disabled, so it sends nothing.",
+        "Enable it with `POST /v1/webhooks/{id}/enable`, once its endpoint works.",
+    ),
+    "too_many_webhooks": ErrorType(
+        409,
+        "conflict",
+        "Too many webhooks",
+        "The ledger, or the machine client, has as many webhooks as it may have.",
+        "Delete a webhook that is not needed, or let one serve several receivers.",
     ),
     "transaction_not_scheduled": ErrorType(
         409,

@@ -12,6 +12,8 @@ SCOPES = {
     "metrics:read": "Read the metrics of the service",
     "transactions:read": "Read transactions and their receipts",
     "transactions:write": "Move, hold, capture and reverse money",
+    "webhooks:read": "Read the client's own webhooks, and what they delivered",
+    "webhooks:write": "Create, change and delete the client's own webhooks",
     "users:read": "Read users",
     "users:write": "Create, change and delete users, admins among them",
 }

@@ -21,6 +21,7 @@ from web.routes import (
     service,
     transactions,
     users,
+    webhooks,
 )
 from web.routes.route import Route
 
@@ -43,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     *periods.ROUTES,
     *reports.ROUTES,
     *transactions.ROUTES,
+    *webhooks.ROUTES,
 )
 UNVERSIONED: tuple[Route, ...] = service.UNVERSIONED
 CONSOLE: tuple[Route, ...] = console.ROUTES

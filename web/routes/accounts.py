@@ -8,6 +8,7 @@ from web.handlers import (
     accounts,
     balance_series,
     effective_entries,
+    events,
     log,
     receipts,
     statements,
@@ -17,6 +18,7 @@ from web.http.pagination import PAGE
 from web.http.params import AFTER, AT_VERSION, EFFECTIVE_AT, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
 from web.statements import Statement
+from web.stored_events import STORED_EVENTS
 
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
 ACCOUNT_CHANGE: tuple[Refusing, ...] = (
@@ -188,11 +190,11 @@ ROUTES = (
     Route(
         "GET",
         "/accounts/{id}/events",
-        log.list_account_events,
+        events.list_account_events,
         READER,
         Operation(
             "List the stored events of an account, in order",
-            response_model=list[responses.StoredEvent],
+            response_model=STORED_EVENTS,
             parameters=(*PAGE, AFTER),
             refusals=ACCOUNT_MISSING,
         ),

@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Record
 
 from ledger.audit.verify.findings import Finding, Value, compare_columns, report_missing, report_unexpected
-from ledger.audit.verify.log import FoldedStream, check_credential, check_factor
+from ledger.audit.verify.log import FoldedStream, check_credential, check_factor, check_webhook_secrets
 from ledger.audit.verify.reading import read_pages
 from ledger.events import State, decode_state
 from ledger.events.account_labels import AccountCode
@@ -16,6 +16,7 @@ from ledger.events.accounts import Account
 from ledger.events.assets import Asset
 from ledger.events.clients import Client
 from ledger.events.monitors import Monitor
+from ledger.events.operations import FollowerStops, Rebuilds, Verifications
 from ledger.events.periods import Periods
 from ledger.events.reconciliations import Reconciliation
 from ledger.events.seals import SealChain
@@ -23,7 +24,8 @@ from ledger.events.second_factors import SecondFactor
 from ledger.events.tokens import Cleanups, Cutoffs, Session
 from ledger.events.transactions import Reference, Transaction
 from ledger.events.users import Name, User
-from ledger.projections import monitors
+from ledger.events.webhooks import Webhook
+from ledger.projections import monitors, webhooks
 from ledger.projections.accounts import ACCOUNTS
 from ledger.projections.assets import ASSETS
 from ledger.projections.clients import CLIENTS, row_of
@@ -35,12 +37,14 @@ from ledger.store.connections import Connection
 from ledger.store.credentials import read_credentials
 from ledger.store.second_factors import read_stored_factors
 from ledger.store.tables import STREAM_HEADS
+from ledger.store.webhook_secrets import read_stored_secrets
 
 _TABLES: Mapping[type[State], Table] = {
     User: USERS,
     Account: ACCOUNTS,
     Client: CLIENTS,
     Monitor: monitors.MONITORS,
+    Webhook: webhooks.WEBHOOKS,
     Asset: ASSETS,
     Session: SESSIONS,
 }
@@ -79,6 +83,8 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa
             return None if state.revoked else dict(row_of(state.name, state.grants))
         case Monitor():
             return None if state.deleted else monitors.row_of(state)
+        case Webhook():
+            return None if state.deleted else webhooks.row_of(state)
         case Account():
             status = "closed" if state.closed else "open"
             return _columns_of(ACCOUNTS, state, {"user_id": state.owner_id, "status": status, "version": version})
@@ -97,6 +103,9 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa
             | Cleanups()
             | SealChain()
             | SecondFactor()
+            | Rebuilds()
+            | Verifications()
+            | FollowerStops()
         ):
             return None
         case _:
@@ -113,6 +122,7 @@ async def _check_rows(connection: Connection, heads: Sequence[_Head]) -> list[Fi
     """Return the findings for the rows, credentials and second factors of these heads."""
     ids = [head.stream_id for head in heads]
     credentials, factors = await read_credentials(connection, ids), await read_stored_factors(connection, ids)
+    secrets = await read_stored_secrets(connection, [one.stream_id for one in heads if isinstance(one.state, Webhook)])
     folded = [FoldedStream(head.stream_id, head.version, 0, head.state) for head in heads]
     return [
         *[finding for table in _TABLES.values() for finding in await _check_table(connection, table, heads)],
@@ -122,6 +132,7 @@ async def _check_rows(connection: Connection, heads: Sequence[_Head]) -> list[Fi
             for finding in (
                 *check_credential(one, credentials.get(one.stream_id)),
                 *check_factor(one, factors.get(one.stream_id)),
+                *check_webhook_secrets(one, secrets.get(one.stream_id, {})),
             )
         ],
     ]

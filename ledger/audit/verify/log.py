@@ -3,7 +3,7 @@
 The state of each stream is folded again with `ledger.events.evolve`, from its events alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
@@ -14,6 +14,7 @@ from ledger.audit.verify.findings import Finding
 from ledger.events import HEADLESS, TOPICS, Event, Recorded, State, decode_event, decode_state, evolve
 from ledger.events.second_factors import SecondFactor
 from ledger.events.users import User
+from ledger.events.webhooks import Webhook
 from ledger.store.credentials import StoredCredential
 from ledger.store.second_factors import StoredFactor
 from ledger.store.tables import STORED_EVENTS, STREAM_HEADS
@@ -167,6 +168,17 @@ def check_factor(folded: FoldedStream, stored: StoredFactor | None) -> Iterator[
         yield Finding(rule, expected, found, column="id", **place)
 
 
+def check_webhook_secrets(folded: FoldedStream, stored: Collection[UUID]) -> Iterator[Finding]:
+    """Yield a finding if a webhook does not have the secrets that the events name."""
+    if not isinstance(folded.state, Webhook):
+        return
+    expected, found = sorted(one.id for one in folded.state.secrets), sorted(stored)
+    if found != expected:
+        rule = "a webhook has the secrets that the events name"
+        place: dict[str, Any] = {"table": "webhook_secrets", "row": str(folded.stream_id), "column": "id"}
+        yield Finding(rule, _join(expected), _join(found), stream_id=folded.stream_id, **place)
+
+
 def split_runs(events: Sequence[Recorded], begins_run: type[Event]) -> Iterator[Sequence[Recorded]]:
     """Yield the events in runs; each event of the type `begins_run` starts another run."""
     begin = 0
@@ -176,6 +188,10 @@ def split_runs(events: Sequence[Recorded], begins_run: type[Event]) -> Iterator[
             begin = number
     if begin < len(events):
         yield events[begin:]
+
+
+def _join(ids: Iterable[UUID]) -> str | None:
+    return ",".join(map(str, ids)) or None
 
 
 def _compare_states(folded: FoldedStream, state: State, found: State) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from ledger.audit.verify.log import (
     check_credential,
     check_factor,
     check_head,
+    check_webhook_secrets,
     decode,
     report_time,
 )
@@ -25,12 +26,14 @@ from ledger.events import HEADLESS, Recorded
 from ledger.events.accounts import BALANCE_EVENTS
 from ledger.events.second_factors import SecondFactor
 from ledger.events.users import User
+from ledger.events.webhooks import Webhook
 from ledger.projections import INLINE
 from ledger.projections.accounts import ACCOUNTS
 from ledger.store import integrity
 from ledger.store.connections import Connection
 from ledger.store.credentials import read_credentials
 from ledger.store.second_factors import read_stored_factors
+from ledger.store.webhook_secrets import read_stored_secrets
 
 _PROJECTIONS = tuple(projection for projection in INLINE if projection.tables == (ACCOUNTS,))
 
@@ -128,7 +131,7 @@ def drop_superseded(events: Sequence[Recorded]) -> list[Recorded]:
 
 
 async def check_orphans(connection: Connection) -> AsyncIterator[Finding]:
-    """Yield a finding for each head, credential or second factor whose stream has no events."""
+    """Yield a finding for each head, credential or other secret whose stream has no events."""
     async for rows in read_pages(connection, integrity.ROWS_WITHOUT_STREAM):
         for table, stream_id in rows:
             yield Finding(
@@ -149,6 +152,8 @@ async def check_heads_and_credentials(connection: Connection, streams: Sequence[
     credentials = await read_credentials(connection, users) if users else {}
     factored = [folded.stream_id for folded in streams if isinstance(folded.state, SecondFactor)]
     factors = await read_stored_factors(connection, factored) if factored else {}
+    webhooks = [folded.stream_id for folded in streams if isinstance(folded.state, Webhook)]
+    secrets = await read_stored_secrets(connection, webhooks) if webhooks else {}
     return [
         finding
         for folded in streams
@@ -157,5 +162,6 @@ async def check_heads_and_credentials(connection: Connection, streams: Sequence[
             *check_head(folded, heads.get(folded.stream_id)),
             *check_credential(folded, credentials.get(folded.stream_id)),
             *check_factor(folded, factors.get(folded.stream_id)),
+            *check_webhook_secrets(folded, secrets.get(folded.stream_id, {})),
         )
     ]

@@ -22,12 +22,16 @@ OTHERS = {
     "credentials",
     "followers",
     "ledger_identity",
+    "outbox",
     "rebuilds",
     "seals",
     "second_factors",
     "session_clients",
     "stored_events",
     "stream_heads",
+    "webhook_cursors",
+    "webhook_deliveries",
+    "webhook_secrets",
     "writer_heartbeat",
 }
 TYPES = {"timestamp with time zone": "timestamptz"}

@@ -1,0 +1,1 @@
+"""Webhooks: events are sent to the addresses of clients, signed, in order and at least once."""

@@ -1,0 +1,65 @@
+"""Sends a test through a webhook: an event that is not in the log."""
+
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from ledger.events.cloud import event_source
+from ledger.identity.secret_box import SecretBox
+from ledger.projections import webhooks
+from ledger.publish.webhooks import cursors, registry
+from ledger.publish.webhooks.cursors import Delivery
+from ledger.publish.webhooks.sender import Sender
+from ledger.publish.webhooks.signature import make_headers
+from ledger.store.connections import Pool
+from ledger.store.webhook_secrets import read_stored_secrets
+from ledger.values.ids import new_id
+from ledger.values.timestamps import rfc3339
+
+TOPIC = "WebhookTested"
+
+
+async def send_test(pool: Pool, box: SecretBox, sender: Sender, ledger_id: UUID, webhook_id: UUID) -> Delivery | None:
+    """Send a test to the endpoint of a webhook, and return the result; None if there is no such webhook."""
+    webhook = await webhooks.find_active(pool, webhook_id)
+    if webhook is None:
+        return None
+    sealed = (await read_stored_secrets(pool, [webhook_id])).get(webhook_id, {})
+    outgoing = registry.make_outgoing(webhook, None, registry.open_secrets(box, webhook, sealed))
+    test_id, now = new_id(), time.time()
+    body = encode_test(ledger_id, webhook_id, test_id, datetime.fromtimestamp(now, UTC))
+    headers = make_headers(outgoing.valid_secrets(now), f"test_{test_id.hex}", int(now), body)
+    answer = await sender.send(webhook.settings.url, headers, body)
+    delivery = Delivery(
+        webhook_id=webhook_id,
+        id=test_id,
+        kind="test",
+        position=None,
+        topic=TOPIC,
+        attempt=1,
+        status=answer.status,
+        error=answer.error,
+        answer=answer.beginning,
+        milliseconds=answer.milliseconds,
+        sent_at=datetime.fromtimestamp(now, UTC),
+    )
+    await cursors.record(pool, delivery)
+    return delivery
+
+
+def encode_test(ledger_id: UUID, webhook_id: UUID, test_id: UUID, sent_at: datetime) -> bytes:
+    """Return the CloudEvent of a test."""
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": f"{ledger_id}:test:{test_id}",
+            "source": event_source(ledger_id),
+            "type": f"ledger.{TOPIC}.v1",
+            "subject": str(webhook_id),
+            "time": rfc3339(sent_at),
+            "datacontenttype": "application/json",
+            "data": {"webhook_id": str(webhook_id)},
+        }
+    )
