@@ -17,10 +17,10 @@ from ledger.events.cloud import MEDIA_TYPE, event_type, schema_uri
 from ledger.events.disclosure import DISCLOSED_TOPICS, SHAPES
 from ledger.events.schemas import SAMPLE_LEDGER, meaning_of, model_of, sample_cloud_event
 from web.components import REF, Components
+from web.event_models import CloudEvent
 from web.http.event_forms import FEED
 from web.http.scopes import SCOPES
 from web.routes import VERSIONS
-from web.stored_events import CloudEvent
 
 _SCOPE = "events:read"
 _DESCRIPTION = """\

@@ -4,6 +4,7 @@ from ledger import errors
 from ledger.seals.receipts import Receipt
 from web import requests, responses
 from web.balance_series import BalanceSeries
+from web.event_models import STORED_EVENTS
 from web.handlers import (
     accounts,
     balance_series,
@@ -18,7 +19,6 @@ from web.http.pagination import PAGE
 from web.http.params import AFTER, AT_VERSION, EFFECTIVE_AT, PERIOD, POINT_IN_TIME
 from web.routes.route import ADMIN, CREATED, NO_SEAL, READER, TAGGED, Operation, Refusing, Route
 from web.statements import Statement
-from web.stored_events import STORED_EVENTS
 
 ACCOUNT_MISSING: tuple[Refusing, ...] = (errors.account_not_found,)
 ACCOUNT_CHANGE: tuple[Refusing, ...] = (

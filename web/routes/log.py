@@ -3,12 +3,12 @@
 from ledger import errors
 from ledger.events.cloud import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from web import responses
+from web.event_models import STORED_EVENTS, CloudEvent
 from web.handlers import events, log
 from web.http.event_forms import FORMS
 from web.http.pagination import PAGE
 from web.http.params import AFTER, EFFECTIVE_AT, POINT_IN_TIME
 from web.routes.route import AUDITOR, Operation, Route
-from web.stored_events import STORED_EVENTS, CloudEvent
 
 ROUTES = (
     Route(
