@@ -1,4 +1,4 @@
-"""A service that publishes: its own process does, and its status, metrics and log say how far it is."""
+"""A service publishes in a process of its own, and its status, metrics and log show the progress."""
 
 import os
 import re
