@@ -20,6 +20,7 @@ from ledger.events.amendments import TransactionAmended
 from ledger.events.assets import AssetRegistered
 from ledger.events.clients import ClientRegistered, ClientSecret, ClientUpdated, Grants
 from ledger.events.monitors import Rule
+from ledger.events.operations import FollowerResumed, FollowerStopped, RebuildEnded, VerificationEnded
 from ledger.events.reconciliations import EntryReconciled, StatementReconciled
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.second_factors import SecondFactorEvent
@@ -73,6 +74,10 @@ TEXTS: Mapping[type[msgspec.Struct], Texts] = {
     SealHeadAccepted: Texts(shared=("hash", "previous_hash"), withheld=("reason",)),
     StatementReconciled: Texts(withheld=("source",)),
     EntryReconciled: Texts(withheld=("line_key",)),
+    RebuildEnded: Texts(shared=("projection",), withheld=("reason",)),
+    VerificationEnded: Texts(withheld=("reason",)),
+    FollowerStopped: Texts(shared=("follower", "error_topic"), withheld=("error",)),
+    FollowerResumed: Texts(shared=("follower",)),
     WebhookSettings: Texts(shared=("topics", "code_prefix"), withheld=("url", "description")),
 }
 _NO_TEXTS = Texts()

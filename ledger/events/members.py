@@ -25,6 +25,7 @@ _TRANSACTION, _OTHER_TRANSACTION = "01890a5d-ac96-774b-bcce-b302099a8059", "0189
 _USER, _CLIENT, _CREDENTIAL = (f"01890a5d-ac96-774b-bcce-b302099a805{digit}" for digit in "bcd")
 _SECRET, _TOKEN, _OTHER_TOKEN = (f"01890a5d-ac96-774b-bcce-b302099a806{digit}" for digit in "012")
 _FACTOR, _RECONCILIATION = (f"01890a5d-ac96-774b-bcce-b302099a807{digit}" for digit in "01")
+_OPERATION, _STOP = (f"01890a5d-ac96-774b-bcce-b302099a809{digit}" for digit in "01")
 _DIGEST = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 _SECONDS = 1777636800  # 2026-05-01, 12:00
 
@@ -159,6 +160,43 @@ MEMBERS: Mapping[str, Member] = {
     "line_day": Member("The day on which the line counts", "2026-04-30"),
     "EntryReconciled.by": Member("What the entry and the line have in common, beside the amount", "reference"),
     "entry_versions": Member("The versions of the entries in the account", [7]),
+    # webhooks
+    "settings": Member("Where the webhook sends which events"),
+    "url": Member("The address that it sends to", "https://example.com/hooks"),
+    "topics": Member("The topics that it sends; absent for all that leave the ledger", ["MoneyTransferred"]),
+    "StoredWebhookSettings.code_prefix": Member("The code at or below which an event's accounts are", "users"),
+    "order": Member("What an event waits for: all earlier ones, or those about its account", "account"),
+    "StoredWebhookSettings.description": Member("What the client says about the webhook", "Of the shop"),
+    "WebhookCreated.client_id": Member("The client that created it; null for an admin", _CLIENT),
+    "StoredWebhookSecret.expires_at": Member(
+        "Until when it signs, in seconds since the epoch; null for ever", _SECONDS
+    ),
+    "from_position": Member("The position of the first event to send; null for the next one", 42),
+    "event_position": Member("The position of the event to send again", 42),
+    "failed_position": Member("The position of the event whose delivery failed", 42),
+    "WebhookDisabled.reason": Member("Why the webhook was disabled", "failing"),
+    # operations and followers
+    "operation_id": Member("The rebuild or verification", _OPERATION),
+    "projection": Member("The name of the projection", "accounts"),
+    "outcome": Member("How it ended", "compared"),
+    "VerificationEnded.outcome": Member("How it ended", "succeeded"),
+    "ended_at": Member("When it ended", "2026-05-01T12:00:00Z"),
+    "position": Member("The position up to which events were processed", 41),
+    "VerificationEnded.position": Member("The position of the last event when it began", 41),
+    "differing": Member("The number of rows of the live tables that were wrong", 0),
+    "extent": Member("What was verified: the whole ledger, all but the log, or what changed since a position", "whole"),
+    "since": Member("The position since which changes were verified", 1),
+    "findings": Member("The number of findings", 0),
+    "RebuildEnded.reason": Member("Why it failed", "the tables have changed"),
+    "VerificationEnded.reason": Member("Why it failed", "PostgreSQL is unreachable"),
+    "stop_id": Member("The stop", _STOP),
+    "follower": Member("The name of the follower", "seals"),
+    "stopped_at": Member("When it stopped", "2026-05-01T12:00:00Z"),
+    "resumed_at": Member("When it resumed", "2026-05-01T12:05:00Z"),
+    "error": Member("Why it stopped", "an event has no time"),
+    "error_position": Member("The position of the event that it cannot apply", 42),
+    "error_topic": Member("The topic of that event", "MoneyTransferred"),
+    "FollowerResumed.by": Member("Whether an operator resumed it, or a process that became the leader", "operator"),
 }
 # Members that few events have: samples leave them out.
 UNUSUAL = frozenset(

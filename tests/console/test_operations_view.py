@@ -83,6 +83,7 @@ async def test_a_verification_shows_what_was_tampered_with(
     await connection.execute("UPDATE accounts SET balance_cents = 7100 WHERE id = $1", account["id"])
     await confirm(console, "Quick check", "Start")
     await says(console, ".verification", "✗ ")
+    await console.until("document.querySelector('.findings tbody tr')")  # once it has ended
     rows = await console.texts(".findings tbody tr")
 
     assert any(account["id"] in row and "7000" in row and "7100" in row for row in rows), rows

@@ -1,5 +1,6 @@
 """Endpoints of webhooks: real HTTP servers on loopback, which keep what they receive."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,41 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from standardwebhooks.webhooks import Webhook
 
+from ledger.publish.webhooks.clock import Clock
+
 LOOPBACK = "127.0.0.0/8"  # what tests allow
+
+
+class SetClock(Clock):
+    """A clock that a test sets forward. Attempts are as late as they can be."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._moved = asyncio.Event()
+        self.awaited: list[float] = []  # the times that couriers wait for
+
+    def time(self) -> float:
+        """Return the time of the machine, and what the test has added."""
+        return super().time() + self._ahead
+
+    def draw(self) -> float:
+        """Return the largest number."""
+        return 1.0
+
+    async def sleep_until(self, moment: float) -> None:
+        """Wait until the test has set the clock to a time or beyond."""
+        self.awaited.append(moment)
+        try:
+            while self.time() < moment:
+                await self._moved.wait()
+        finally:
+            self.awaited.remove(moment)
+
+    def forward(self, seconds: float) -> None:
+        """Set the clock forward."""
+        self._ahead += seconds
+        self._moved.set()
+        self._moved = asyncio.Event()
 
 
 class Received(NamedTuple):

@@ -46,6 +46,7 @@ new MutationObserver(() => {
 }).observe(document, { subtree: true, childList: true });
 """
 NAMED = "![...document.querySelectorAll('main a.name')].some((each) => each.innerText.startsWith('…'))"
+DRAWN = "![...document.querySelectorAll('main .spark')].some((each) => !each.firstChild)"
 MORE = {"overview-then": "?at={past}"}  # pictures beside those of each view
 
 
@@ -156,7 +157,7 @@ async def shoot(console: Console, name: str, width: int) -> None:
     for scheme in SCHEMES:
         await console.page.look(scheme=scheme, width=width, height=SIZES[width])
         await settled(console)
-        await console.until(NAMED)
+        await console.until(f"{NAMED} && {DRAWN}")
         await asyncio.sleep(ANIMATION_SECONDS)
         target = FOLDER / f"{name}-{scheme}-{width}.png"
         target.write_bytes(shrink(await console.page.screenshot()))

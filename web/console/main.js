@@ -63,6 +63,8 @@ async function firstTime() {
 }
 
 async function leave() {
+  feed.stop();
+  showing?.abort(); // so that nothing asks without a session
   await session.signOut().catch(() => {});
   askToSignIn();
 }

@@ -84,7 +84,7 @@ async def save(connection: Connection, cursors: Sequence[Cursor], deliveries: Se
         [cursor.webhook_id for cursor in cursors],
         [cursor.started_by for cursor in cursors],
         [cursor.position for cursor in cursors],
-        [msgspec.json.encode(cursor.pending).decode() for cursor in cursors],
+        [msgspec.json.encode(cursor.pending) for cursor in cursors],
         [cursor.redelivered_upto for cursor in cursors],
         *columns,
     )

@@ -39,6 +39,7 @@ POLL_SECONDS = 0.1  # between two looks at the log, because other hosts write as
 IDLE_SECONDS = 1.0  # between two looks for a webhook, while there is none
 FLUSH_SECONDS = 0.1  # between two writes of cursors; what was sent since the last one is sent again after a crash
 SAVE_SECONDS = 10.0  # between two writes of the cursors of webhooks that send nothing
+CLEAN_SECONDS = 60.0  # between two looks for what deleted webhooks have left behind
 STOP_SECONDS = 1.0  # for the last write
 RETRIES_AT_ONCE = 64  # so that endpoints that fail take no part of what healthy ones need
 PAUSE_SECONDS = 1.0  # before a command is tried again
@@ -78,7 +79,7 @@ class Engine:
         self._fleet: Fleet | None = None
         self._connection: Connection | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self._flushed_at = self._saved_at = 0.0
+        self._flushed_at = self._saved_at = self._cleaned_at = 0.0
         self._due: asyncio.TimerHandle | None = None
 
     def follower(self) -> Follower:
@@ -108,25 +109,25 @@ class Engine:
             means, fleet = self._means, self._fleet
         if fleet.has_redelivered():
             await self._reload(connection, fleet)
-        await self._flush_if_due(connection, means, fleet)
         while means.feed.end < end and fleet:
-            events = await means.feed.advance(connection, end)
-            if any(event.stored.topic in _CHANGING for event in events):
+            run = await means.feed.read(connection, end)
+            if any(event.stored.topic in _CHANGING for event in run.events):  # before what comes after it is sent
                 await self._reload(connection, fleet)
+                self._cleaned_at = 0.0
+            await means.feed.append(run)
             await self._flush_if_due(connection, means, fleet)
-        return FollowerProgress(means.feed.end)
+        await self._flush_if_due(connection, means, fleet)
+        await self._clean_if_due(connection, means)
+        return FollowerProgress(max(end, means.feed.end))
 
     async def _begin(self, connection: Connection, end: int) -> tuple[Means, Fleet]:
         """Look for webhooks, and read the log from its end on. Those that are behind read older events in pages."""
         if self._ending:
             await asyncio.wait(self._ending)
-        is_first = self._means is None
         self._connection, self._due = connection, None
         self._means = means = self._make_means(end)
         self._fleet = fleet = Fleet(means)
         await self._reload(connection, fleet)
-        if is_first:
-            await self._delete_strays(connection)
         return means, fleet
 
     def _make_means(self, end: int) -> Means:
@@ -153,8 +154,13 @@ class Engine:
             for webhook_id, requests in requested.items():
                 fleet.redeliver(webhook_id, requests)
 
-    async def _delete_strays(self, connection: Connection) -> None:
+    async def _clean_if_due(self, connection: Connection, means: Means) -> None:
         """Delete what is kept of webhooks that were deleted."""
+        now = self._loop.time()
+        if now - self._cleaned_at < CLEAN_SECONDS:
+            return
+        self._cleaned_at = now
+        await means.journal.flush(connection)
         strays = await cursors.list_strays(connection)
         if strays:
             states = await read_heads(connection, strays)

@@ -67,16 +67,14 @@ class Feed:
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self._waiting: dict[Choice, list[asyncio.Future[Run]]] = {}
 
-    async def advance(self, connection: Connection, durable_end: int) -> Sequence[LoggedEvent]:
-        """Read the next events, up to the durable end, and wake the webhooks that send one of them.
-
-        Raises `CannotApplyError` at an event of a later version of the ledger.
-        """
-        if durable_end <= self.end:
-            return ()
+    async def read(self, connection: Connection, durable_end: int) -> Run:
+        """Return the next events, up to the durable end. Raises `CannotApplyError` at one of a later version."""
         stored = await read_between(connection, self.end, durable_end, PAGE)
         reached = stored[-1].position if len(stored) == PAGE else durable_end
-        run = Run(self.end, reached, _to_logged(stored))
+        return Run(self.end, reached, _to_logged(stored))
+
+    async def append(self, run: Run) -> None:
+        """Let webhooks have the next events, and wake those that send one of them."""
         self.audience.forget(run.events)
         chosen = {choice: await run.choose(choice, self.audience) for choice in [*self._waiting]}
         self._append(run)
@@ -85,7 +83,6 @@ class Feed:
                 for arrived in self._waiting.pop(choice):
                     if not arrived.done():
                         arrived.set_result(run)
-        return run.events
 
     def wait(self, choice: Choice) -> "asyncio.Future[Run]":
         """Return the future of the next run with an event of this choice. Until it is done, there is no such event."""

@@ -40,6 +40,8 @@ class Journal:
 
     async def flush(self, connection: Connection) -> None:
         """Write what was noted. What is noted meanwhile is written the next time."""
+        if self.is_empty:
+            return
         moved, self._moved = self._moved, {}
         deliveries = [*self._deliveries]
         self._deliveries.clear()

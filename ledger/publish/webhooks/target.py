@@ -12,6 +12,7 @@ PATTERN = r"^https?://[!-~]+$"
 EXAMPLE = "https://example.com/hooks"
 NOT_A_URL = f"must be an absolute URL such as {EXAMPLE}"
 
+_split_authority = re.compile(r"(?<=://)[^/?#]*").findall
 _is_printable = re.compile(PATTERN, re.ASCII).fullmatch
 
 
@@ -50,7 +51,7 @@ def _parse(text: str) -> Target:
         raise ValueError(NOT_A_URL) from None
     if not host or not port or (parse_address(host) is None and not is_name(host)):
         raise ValueError(NOT_A_URL)
-    if url.raw_user is not None or url.raw_password is not None or "@" in (url.raw_authority or ""):
+    if "@" in _split_authority(text)[0]:
         raise ValueError("must not have a user or a password")
     if "#" in text:
         raise ValueError("must not have a fragment")
