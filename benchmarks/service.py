@@ -19,7 +19,7 @@ import aiohttp
 BALANCE_CENTS = 10**11
 START_SECONDS = 60
 AT_ONCE = 64
-WORKER, WRITER = b"web.worker", b"ledger.writer"  # the modules that the processes run
+WORKER, WRITER, PUBLISHER = b"web.worker", b"ledger.writer", b"web.publisher"  # the modules that the processes run
 LEDGER = (sys.executable, "-m", "ledger")
 
 
