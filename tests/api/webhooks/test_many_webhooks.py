@@ -38,12 +38,12 @@ async def move_many(api: Api, accounts: Accounts, count: int) -> None:
 
 
 async def test_webhooks_at_the_end_share_each_read(
-    sending: Api, receiver: Receiver, accounts: Accounts, reads: Counter[int]
+    api: Api, receiver: Receiver, accounts: Accounts, reads: Counter[int]
 ) -> None:
     for number in range(50):
-        await create(sending, receiver, f"/{number}")
+        await create(api, receiver, f"/{number}")
     reads.clear()
-    moved = await move(sending, accounts, *range(1, 11))
+    moved = await move(api, accounts, *range(1, 11))
     await until(lambda: len(receiver.received) == 500)
     for number in range(50):
         assert moved == receiver.positions(f"/{number}")
@@ -51,12 +51,12 @@ async def test_webhooks_at_the_end_share_each_read(
 
 
 async def test_webhooks_that_are_behind_share_pages(
-    monkeypatch: pytest.MonkeyPatch, sending: Api, receiver: Receiver, accounts: Accounts, reads: Counter[int]
+    monkeypatch: pytest.MonkeyPatch, api: Api, receiver: Receiver, accounts: Accounts, reads: Counter[int]
 ) -> None:
     monkeypatch.setattr(feed, "PAGE", 20)
-    await move_many(sending, accounts, 40)
+    await move_many(api, accounts, 40)
     for number in range(10):
-        await create(sending, receiver, f"/{number}", from_position=1)
+        await create(api, receiver, f"/{number}", from_position=1)
     await until(lambda: len(receiver.received) == 410)
     for number in range(10):
         positions = receiver.positions(f"/{number}")
@@ -66,15 +66,15 @@ async def test_webhooks_that_are_behind_share_pages(
 
 
 async def test_a_webhook_that_is_slower_than_memory_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch, sending: Api, receiver: Receiver, accounts: Accounts
+    monkeypatch: pytest.MonkeyPatch, api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
     monkeypatch.setattr(feed, "PAGE", 7)
     monkeypatch.setattr(feed, "KEPT_EVENTS", 5)
     monkeypatch.setattr(feed, "KEPT_PAGES", 2)
     for order in ("webhook", "account"):
-        await create(sending, receiver, f"/{order}", order=order)
+        await create(api, receiver, f"/{order}", order=order)
     for count in (30, 1, 20, 9):
-        await move_many(sending, accounts, count)
+        await move_many(api, accounts, count)
     await until(lambda: len(receiver.received) == 120)
     for order in ("webhook", "account"):
         positions = receiver.positions(f"/{order}")
@@ -83,14 +83,14 @@ async def test_a_webhook_that_is_slower_than_memory_loses_nothing(
 
 
 async def test_what_a_webhook_does_not_send_moves_its_cursor(
-    monkeypatch: pytest.MonkeyPatch, sending: Api, receiver: Receiver, accounts: Accounts
+    monkeypatch: pytest.MonkeyPatch, api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
     monkeypatch.setattr(engine, "SAVE_SECONDS", 0.0)
-    webhook = await create(sending, receiver, topics=["PeriodClosed"])
-    await move(sending, accounts, 1, 2, 3)
+    webhook = await create(api, receiver, topics=["PeriodClosed"])
+    await move(api, accounts, 1, 2, 3)
 
     async def is_at_the_end() -> bool:
-        found = await progress(sending, webhook)
+        found = await progress(api, webhook)
         return bool(found["position"] == found["log_end"])
 
     await until(is_at_the_end)
@@ -98,12 +98,12 @@ async def test_what_a_webhook_does_not_send_moves_its_cursor(
 
 
 async def test_as_many_deliveries_are_kept_as_are_shown(
-    monkeypatch: pytest.MonkeyPatch, sending: Api, receiver: Receiver, accounts: Accounts, connection: Any
+    monkeypatch: pytest.MonkeyPatch, api: Api, receiver: Receiver, accounts: Accounts, connection: Any
 ) -> None:
     monkeypatch.setattr(cursors, "KEPT_DELIVERIES", 10)
     monkeypatch.setattr("ledger.publish.webhooks.journal.PRUNE_EVERY", 5)
-    webhook = await create(sending, receiver)
-    await move_many(sending, accounts, 60)
+    webhook = await create(api, receiver)
+    await move_many(api, accounts, 60)
 
     async def is_pruned() -> bool:
         rows = await connection.fetch("SELECT position FROM webhook_deliveries WHERE webhook_id = $1", webhook["id"])
@@ -112,17 +112,17 @@ async def test_as_many_deliveries_are_kept_as_are_shown(
 
     await until(is_pruned)
     path = f"/v1/webhooks/{webhook['id']}/deliveries"
-    page = await sending.get(f"{path}?limit=4")
+    page = await api.get(f"{path}?limit=4")
     assert 4 == len(page.body)
     following = page.headers["Link"].partition("<")[2].partition(">")[0]
-    assert page.body[-1]["position"] > (await sending.get(following)).body[0]["position"]
+    assert page.body[-1]["position"] > (await api.get(following)).body[0]["position"]
 
 
 async def test_a_leader_that_loses_its_connection_skips_nothing(
-    allowing: Settings, receiver: Receiver, connection: Any
+    settings: Settings, receiver: Receiver, connection: Any
 ) -> None:
     """A leader that loses its connection starts again from its cursors."""
-    async with serve_once(allowing) as api:
+    async with serve_once(settings) as api:
         accounts = await api.new_account(balance_cents=1000), await api.new_account()
         await create(api, receiver)
         moved = await move(api, accounts, 1)

@@ -16,11 +16,10 @@ from ledger.settings import Settings
 from tests.support.controls import ADMIN_PASSWORD, PASSWORD, transfer_body, user_body
 from tests.support.faults.signals import send
 from tests.support.processes import Ledger, run_ledger, until
-from tests.support.receiver import LOOPBACK, Received, Receiver, receive
+from tests.support.receiver import Received, Receiver, receive
 from tests.support.serving import call, log_in, serving
 
 KILLS = 4
-ALLOW = {"LEDGER_WEBHOOK_ALLOW": LOOPBACK}
 
 
 async def test_killed_processes_lose_no_event(tmp_path: Path, settings: Settings, connection: Any) -> None:
@@ -81,7 +80,7 @@ def _in_order(received: list[Received], account: str) -> bool:
 
 
 def _start(stack: ExitStack, folder: Path, settings: Settings) -> Ledger:
-    return stack.enter_context(serving(folder, settings, workers=2, variables=ALLOW))
+    return stack.enter_context(serving(folder, settings, workers=2))
 
 
 async def _open_account(url: str, token: str) -> str:
