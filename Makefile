@@ -9,7 +9,7 @@ CITUS_CORE := tests/citus tests/attacks $(addprefix tests/integration/,store wri
   entries_and_reversals_over_http.py feed.py history.py holds_over_http.py idempotency.py lists.py periods.py \
   positions.py transfers_over_http.py) $(addprefix tests/system/test_,import.py version_before.py)
 
-.PHONY: help run unit test test-citus check format lint coverage fuzz faults ha licences tools sbom bench build reference catalog lock screenshots clean
+.PHONY: help run unit test test-citus check format lint coverage fuzz console faults ha licences tools sbom bench build reference catalog lock screenshots clean
 help: ## what the targets do
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -42,6 +42,9 @@ fuzz: .venv/dev.stamp ## ten minutes of made-up requests as each role, other one
 	LEDGER_FUZZ_SECONDS=$${LEDGER_FUZZ_SECONDS:-600} LEDGER_FUZZ_SEED=$${LEDGER_FUZZ_SEED:-$$(date +%s)} \
 	  $(BIN)/pytest -n $(JOBS) -o faulthandler_timeout=3600 tests/fuzz/test_fuzz.py tests/fuzz/test_stateful.py
 
+console: .venv/dev.stamp ## each view of the console, as each role, on each kind of screen, and an account with 100,000 entries
+	CONSOLE=full $(BIN)/pytest -n $(JOBS) --dist worksteal -o faulthandler_timeout=1800 tests/console
+
 faults: .venv/dev.stamp ## every fault at its full length, an hour; PAGE=docs/explanation/reliability.md writes the table
 	FAULTS=full FAULTS_PAGE=$(PAGE) $(BIN)/pytest -n 2 --dist worksteal -o faulthandler_timeout=3600 tests/faults
 
@@ -70,8 +73,9 @@ build: .venv/dev.stamp ## the wheel and the source distribution, in dist/
 	rm -rf dist
 	$(BIN)/hatchling build
 
-reference: .venv/dev.stamp ## the reference of errors and commands, from the code
+reference: .venv/dev.stamp ## the reference of errors, events and commands, from the code
 	$(BIN)/python -m web.reference > docs/reference/errors.md
+	$(BIN)/python -m ledger.events.reference > docs/reference/events.md
 	$(BIN)/python -m ledger.cli.reference > docs/reference/cli.md
 
 catalog: .venv/dev.stamp ## what the migrations make, for `ledger audit verify`; URL= of a coordinator adds what Citus changes

@@ -19,7 +19,7 @@ import aiohttp
 BALANCE_CENTS = 10**11
 START_SECONDS = 60
 AT_ONCE = 64
-WORKER, WRITER = b"web.worker", b"ledger.writer"  # the modules that the processes run
+WORKER, WRITER, PUBLISHER = b"web.worker", b"ledger.writer", b"web.publisher"  # the modules that the processes run
 LEDGER = (sys.executable, "-m", "ledger")
 
 
@@ -34,6 +34,7 @@ class Service:
     redis_url: str
     worker_pids: tuple[int, ...]
     writer_pids: tuple[int, ...]  # none if the committer is in the worker
+    pid: int
     password: str = field(repr=False)
 
     @property
@@ -121,11 +122,11 @@ async def _described(url: str, password: str, data: Path, pid: int, beside: Serv
     database, redis = f"postgresql://ledger@/ledger?host={data / 'run'}&port=5432", f"unix://{data}/run/valkey.sock"
     if beside is not None:
         database, redis = beside.database_url, beside.redis_url
-    worker_pids, writer_pids = (_list_children(pid, module) for module in (WORKER, WRITER))
-    return Service(url, token, owner_id, database, redis, worker_pids, writer_pids, password)
+    worker_pids, writer_pids = (list_children(pid, module) for module in (WORKER, WRITER))
+    return Service(url, token, owner_id, database, redis, worker_pids, writer_pids, pid, password)
 
 
-def _list_children(pid: int, module: bytes) -> tuple[int, ...]:
+def list_children(pid: int, module: bytes) -> tuple[int, ...]:
     """Return the child processes that run this module."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return tuple(int(child) for child in children if module in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"))

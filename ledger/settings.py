@@ -2,14 +2,14 @@
 
 import os
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from ledger.environment import variables
+from ledger.environment.broker_settings import BrokerSettings, is_installed
 from ledger.environment.log_levels import Levels, parse_levels
 from ledger.environment.variables import SettingsError
 from ledger.money import check_code
@@ -44,7 +44,7 @@ ROLES_WITH_SECOND_FACTOR: tuple[RoleWithSecondFactor, ...] = ("admin", "auditor"
 Party = Annotated[str, Field(pattern=r"^[!-~]{1,256}$")]  # the issuer or the audience of tokens
 
 
-class Settings(BaseModel):
+class Settings(BrokerSettings):
     """All settings. The variable of a setting is its name in upper case."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -105,15 +105,6 @@ class Settings(BaseModel):
     ledger_seal_seconds: Annotated[float, Field(gt=0, le=3600)] = 1
     ledger_seal_events: Annotated[int, Field(ge=1, le=10_000)] = 1000
 
-    ledger_nats_url: SecretStr | None = None
-    ledger_nats_credentials: SecretStr | None = None
-    ledger_nats_ca_file: Path | None = None
-    ledger_nats_certificate_file: Path | None = None
-    ledger_nats_key_file: Path | None = None
-    ledger_nats_stream: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")] = "ledger"
-    ledger_nats_subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}$")] = "ledger"
-    ledger_nats_replicas: Annotated[int, Field(ge=1, le=5)] = 1
-
     ledger_webhook_allow: Annotated[str, Field(max_length=10_000)] = ""
 
     ledger_queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
@@ -171,7 +162,7 @@ class Settings(BaseModel):
     @field_validator("ledger_tracing")
     @classmethod
     def _check_tracing(cls, value: str) -> str:
-        if value != "off" and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        if value != "off" and not is_installed("opentelemetry.exporter.otlp.proto.http"):
             raise ValueError("needs the extra otel: pip install 'ledger-service[otel]'")
         return value
 
@@ -210,14 +201,6 @@ class Settings(BaseModel):
     @classmethod
     def _check_redis_scheme(cls, value: SecretStr | None) -> SecretStr | None:
         return _check_scheme(value, "redis://", "rediss://", "unix://")
-
-    @field_validator("ledger_nats_url")
-    @classmethod
-    def _check_nats_servers(cls, value: SecretStr | None) -> SecretStr | None:
-        servers = [] if value is None else _split_servers(value.get_secret_value())
-        if value is not None and not (servers and all(_SERVER.fullmatch(server) for server in servers)):
-            raise ValueError("must be URLs that start with nats:// or tls:// and name a host, separated by commas")
-        return value
 
     @model_validator(mode="after")
     def _check_postgres(self) -> Self:
@@ -299,15 +282,6 @@ class Settings(BaseModel):
         host = self.redis_host or ""
         return f"redis://{f'[{host}]' if ':' in host else host}:{self.redis_port}/0"
 
-    @property
-    def publishes(self) -> bool:
-        """Whether events are published to a broker."""
-        return self.ledger_nats_url is not None
-
-    def nats_servers(self) -> list[str]:
-        """Return the URLs of the NATS servers, including their passwords."""
-        return _split_servers(self.ledger_nats_url.get_secret_value()) if self.ledger_nats_url else []
-
     def roles_with_second_factor(self) -> tuple[RoleWithSecondFactor, ...]:
         """Return the roles that a session without a second factor does not have."""
         required = {*_split_roles(self.ledger_require_second_factor)}
@@ -344,11 +318,6 @@ def _split_roles(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _split_servers(text: str) -> list[str]:
-    return [server.strip() for server in text.split(",") if server.strip()]
-
-
-_SERVER = re.compile(r"(?:nats|tls)://(?:[^/?#\s]*@)?(?:\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\[\]]+)(?::[0-9]{1,5})?/?")
 _BETWEEN_URLS = re.compile(r"\s*,\s*(?=postgres(?:ql)?://)")  # one URL can name several hosts, with commas
 
 VARIABLES = frozenset(name.upper() for name in Settings.model_fields)
@@ -359,13 +328,6 @@ def _is_secret(annotation: object) -> bool:
 
 
 SECRETS = frozenset(name.upper() for name, field in Settings.model_fields.items() if _is_secret(field.annotation))
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent package is missing as well
-        return False
 
 
 def _check_scheme(value: SecretStr | None, *schemes: str) -> SecretStr | None:

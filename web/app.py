@@ -35,10 +35,12 @@ from ledger.settings import Settings
 from ledger.store.identity import read_identity
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.operations import OperationRecorder
 from ledger.write.scheduler import Scheduler
+from web.asyncapi import events_document
 from web.auth import Handler, guard, limit_requests, require_recent_login
 from web.handlers.batch import BATCH_LIMIT, MAX_BATCHES, MAX_BATCHES_EACH
-from web.handlers.docs import OPENAPI
+from web.handlers.docs import ASYNCAPI, OPENAPI
 from web.handlers.error_pages import EXAMPLES
 from web.handlers.ledger_status import STATUS, keep_status
 from web.handlers.monitoring import DRAINING, HEALTH, METRICS
@@ -89,7 +91,7 @@ def create_app(
     app = web.Application(
         client_max_size=settings.ledger_body_limit_bytes,
     )
-    app[OPENAPI], app[EXAMPLES] = document(), examples()
+    app[OPENAPI], app[ASYNCAPI], app[EXAMPLES] = document(), events_document(), examples()
     app[METRICS], app[DRAINING] = metrics, asyncio.Event()
     app.middlewares.append(_observe(app, counted, settings.ledger_database_patience_seconds))
     for prefix, routes in (("", UNVERSIONED), ("", CONSOLE), *((f"/{version}", ROUTES) for version in VERSIONS)):
@@ -171,6 +173,8 @@ def _manage_runtime(
                 executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
                 await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
                 await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
+                recording = OperationRecorder(runtime.pool, runtime.committer).follow()
+                await stack.enter_async_context(running(recording))
                 sending = send_webhooks(runtime, signal, WebhookDeliveries(metrics.meter), app[SENDER])
                 await stack.enter_async_context(running(sending))
             yield

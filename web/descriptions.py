@@ -17,6 +17,7 @@ with `Allow`. HEAD works wherever GET does, and OPTIONS answers `Allow` on every
 compressed if `Accept-Encoding` allows it.
 - A change with `dry_run=true` is decided and answered, and not made. With `at_position` or `at_time`, it is decided \
 on the state of then.
+- Events leave the ledger as CloudEvents, which `/asyncapi.json` describes.
 - Machines use the client credentials of OAuth 2.0 (`POST /v1/auth/token`), with the scopes below.
 """
 TAGS = {  # in this order

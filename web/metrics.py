@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from ledger import __version__
 from ledger.errors import Refusal
+from ledger.events.operations import RebuildEnded, VerificationEnded
 from ledger.followers.follower import STATES
 from ledger.projections.holds import Holds
 from ledger.projections.schedules import Schedules
@@ -26,6 +27,7 @@ from ledger.runtime import Runtime
 from ledger.service import metrics, sampling
 from ledger.service.health import Health
 from ledger.service.metrics import MICROSECONDS, SECONDS, CommitGroups, Family, Layout, Meter
+from ledger.service.operations.ended import Ended
 from web.http.catalogue import CATALOGUE
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -127,19 +129,29 @@ class Metrics:
         for _ in range(runtime.passwords.take_swapped()):
             self.meter.add(metrics.SWAPPED_PASSWORDS)
 
-    def render(self, health: Health | None, holds: Holds | None, schedules: Schedules | None) -> bytes:
+    def render(
+        self, health: Health | None, holds: Holds | None, schedules: Schedules | None, ended: Ended | None
+    ) -> bytes:
         """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""
-        return generate_latest(_MeterCollector(self.meter, health, holds, schedules))
+        return generate_latest(_MeterCollector(self.meter, health, holds, schedules, ended))
 
 
 class _MeterCollector(Collector):
     """Adapts the metrics to prometheus_client."""
 
-    def __init__(self, meter: Meter, health: Health | None, holds: Holds | None, schedules: Schedules | None) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        health: Health | None,
+        holds: Holds | None,
+        schedules: Schedules | None,
+        ended: Ended | None,
+    ) -> None:
         self._meter = meter
         self._health = health
         self._holds = holds
         self._schedules = schedules
+        self._ended = ended
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
@@ -155,6 +167,8 @@ class _MeterCollector(Collector):
             waiting, late = self._schedules
             yield GaugeMetricFamily("ledger_schedules_waiting", "Transactions that are scheduled.", value=waiting)
             yield GaugeMetricFamily("ledger_schedules_overdue_seconds", "How late they are executed.", value=late)
+        if self._ended is not None:
+            yield from _describe_operations(self._ended)
         yield from self._processes()
 
     def _sum(self, family: Family) -> Metric:
@@ -212,3 +226,37 @@ class _MeterCollector(Collector):
                 for sample in metric.samples:
                     into.add_metric([str(number)], sample.value)
         yield from joined.values()
+
+
+def _describe_operations(ended: Ended) -> Iterator[Metric]:
+    """Yield how the last rebuild of each projection and the last verification of each extent ended."""
+    rebuilds = [(name, one, one.differing) for name, one in ended.rebuilds.items()]
+    wrong = GaugeMetricFamily(
+        "ledger_rebuild_differing_rows", "Rows that were wrong in the last rebuild.", labels=["projection"]
+    )
+    yield from _describe_ends("ledger_rebuild", "projection", wrong, rebuilds)
+    verifications = [(one.extent, one, one.findings) for one in ended.verifications]
+    findings = GaugeMetricFamily(
+        "ledger_verification_findings", "Findings of the last verification.", labels=["extent"]
+    )
+    yield from _describe_ends("ledger_verification", "extent", findings, verifications)
+    waiting, oldest = ended.backlog
+    yield GaugeMetricFamily("ledger_outbox_events", "Events that wait to be recorded.", value=waiting)
+    yield GaugeMetricFamily("ledger_outbox_oldest_seconds", "Age of the oldest event that waits.", value=oldest)
+
+
+def _describe_ends(
+    prefix: str,
+    label: str,
+    counts: GaugeMetricFamily,
+    ends: Iterable[tuple[str, RebuildEnded | VerificationEnded, int | None]],
+) -> Iterator[Metric]:
+    """Yield whether each failed, when it ended, and its count, if it has one."""
+    failed = GaugeMetricFamily(f"{prefix}_failed", "Whether the last one failed.", labels=[label])
+    times = GaugeMetricFamily(f"{prefix}_ended_timestamp_seconds", "When the last one ended.", labels=[label])
+    for name, one, count in ends:
+        failed.add_metric([name], float(one.outcome == "failed"))
+        times.add_metric([name], one.ended_at.timestamp())
+        if count is not None:
+            counts.add_metric([name], count)
+    yield from (failed, times, counts)

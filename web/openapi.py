@@ -136,7 +136,8 @@ def _components(routes: Sequence[Route]) -> Components:
     requests: dict[type[BaseModel], str] = {
         route.operation.request_model: _request_name(route) for route in routes if route.operation.request_model
     }
-    models = [route.operation.response_model for route in routes]
+    operations = [route.operation for route in routes]
+    models = [model for each in operations for model in (each.response_model, *each.other_models.values())]
     responses = {repr(model): model for model in models if model is not None}
     return Components(requests, [*responses.values(), Problem])
 
@@ -328,11 +329,17 @@ def _success(route: Route, components: Components) -> dict[str, Any]:
         "headers": _headers(*names),
     }
     if operation.response_model is not None:
-        schema = components.answer(operation.response_model)
-        json = {"schema": schema, "example": components.example(schema)}
-        text = {"schema": {"type": "string"}}
-        response["content"] = {media: json if media == "application/json" else text for media in operation.media_types}
+        models = {"application/json": operation.response_model, **operation.other_models}
+        response["content"] = {media: _body(models.get(media), components) for media in operation.media_types}
     return response
+
+
+def _body(model: Any, components: Components) -> dict[str, Any]:
+    """Return the description of a body in JSON, or of another one without a model."""
+    if model is None:
+        return {"schema": {"type": "string"}}
+    schema = components.answer(model)
+    return {"schema": schema, "example": components.example(schema)}
 
 
 def _problems(route: Route) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
+from ledger.events.operations import RebuildOutcome
 from ledger.service.operations.process import MAX_SHOWN
 from ledger.service.operations.state import State
 from web.body import Body, describe
@@ -87,6 +88,17 @@ class LastVerification(Answer, frozen=True, kw_only=True):
     last: Verification | None
 
 
+class RebuildEnd(Answer, frozen=True, kw_only=True):
+    """The end of a rebuild, as the log has it. `reason` says why it failed."""
+
+    id: Id
+    outcome: Annotated[RebuildOutcome, Meta(examples=["swapped"])]
+    ended_at: Time
+    position: _Position | UnsetType = UNSET
+    differing: Annotated[int, Meta(ge=0, description="Rows that were wrong", examples=[0])] | UnsetType = UNSET
+    reason: Annotated[str, Meta(examples=["the tables are always in use"])] | UnsetType = UNSET
+
+
 class Projection(Answer, frozen=True, kw_only=True):
     """A projection with its read tables, or a follower of the log.
 
@@ -107,3 +119,6 @@ class Projection(Answer, frozen=True, kw_only=True):
     error_position: _Position | UnsetType = UNSET
     error_topic: Annotated[str, Meta(examples=["AccountOpened"])] | UnsetType = UNSET
     rebuild: Annotated[Rebuild, Meta(description="The last one that a request has started")] | UnsetType = UNSET
+    last_rebuild: (
+        Annotated[RebuildEnd, Meta(description="The last one that has ended, on a command line too")] | UnsetType
+    ) = UNSET

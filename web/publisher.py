@@ -9,23 +9,29 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from ledger.concurrency.tasks import running
-from ledger.publish.publisher import publish
+from ledger.publish.publisher import Watch, publish
 from ledger.service.child import SERVING, configure, report, watch_parent
+from ledger.service.metrics import FAMILIES, PUBLISH_FAILURES, PUBLISHED_EVENTS, Layout, Meter
 from ledger.settings import Settings
 
 CLOSING_SECONDS = 5.0
 
 
 def main() -> None:
-    """Run the publisher; the argument is the descriptor of its lifeline."""
+    """Run the publisher; the arguments are its number, and the descriptors of lifeline and metrics."""
     settings = configure()
-    uvloop.run(_serve(settings, int(sys.argv[2])))
+    number, lifeline, file = map(int, sys.argv[1:])
+    uvloop.run(_serve(settings, lifeline, Meter(Layout(FAMILIES), file, number)))
 
 
-async def _serve(settings: Settings, lifeline: int) -> None:
+async def _serve(settings: Settings, lifeline: int, meter: Meter) -> None:
     stop = watch_parent(lifeline, CLOSING_SECONDS)
+    watch = Watch(
+        lambda broker, count: meter.add(PUBLISHED_EVENTS, broker, count=count),
+        lambda broker: meter.add(PUBLISH_FAILURES, broker),
+    )
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(running(publish(settings)))
+        await stack.enter_async_context(running(publish(settings, watch)))
         report(SERVING)
         await stop.requested.wait()
 

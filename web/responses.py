@@ -308,18 +308,6 @@ class Entry(Answer, frozen=True):
     reverses: Annotated[Id, Meta(description="The transaction that this one reversed")] | UnsetType = UNSET
 
 
-class StoredEvent(Answer, frozen=True):
-    """A stored event; the members of `state` depend on `topic`."""
-
-    position: Position
-    stream_id: Id
-    version: Version
-    topic: Annotated[str, Meta(examples=["AccountOpened"])]
-    recorded_at: Time
-    command_id: Id | None
-    state: Annotated[dict[str, Any], Meta(examples=[{"owner_id": None, "currency": "USD"}])]
-
-
 class CurrencyBalance(Answer, frozen=True):
     """The debits and credits of all accounts in a currency, in minor units; they sum to zero.
 

@@ -23,6 +23,7 @@ from ledger.service.tracer import choose_committer, open_tracing
 from ledger.settings import Settings
 from ledger.write.crossings import watch_balances
 from ledger.write.hold_expiry import Expirer
+from ledger.write.operations import OperationRecorder
 from ledger.write.scheduler import Scheduler
 from ledger.write.server import Server
 
@@ -56,6 +57,8 @@ async def _serve(
         executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
         await stack.enter_async_context(running(executing.follow(settings.ledger_schedule_seconds)))
         await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
+        recording = OperationRecorder(runtime.pool, runtime.committer).follow()
+        await stack.enter_async_context(running(recording))
         sender = await stack.enter_async_context(open_sender(settings.webhook_allow_list()))
         sending = send_webhooks(runtime, signal, WebhookDeliveries(meter), sender)
         await stack.enter_async_context(running(sending))

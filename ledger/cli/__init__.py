@@ -54,6 +54,15 @@ COMMANDS: Commands = {
             "cancel": "ledger.cli.projections:cancel_rebuild",
         },
     ),
+    "publish": Group(
+        "Publish events to brokers: NATS JetStream or Kafka.",
+        {
+            "status": "ledger.cli.publish:show_status",
+            "resume": "ledger.cli.publish:resume",
+            "replay": "ledger.cli.publish:replay",
+            "forget": "ledger.cli.publish:forget",
+        },
+    ),
     "periods": Group(
         "Close periods, so that nothing can take effect in them any more.",
         {

@@ -20,8 +20,11 @@ from ledger.projections.rebuild.replay import Report
 from ledger.projections.rebuild.shadow import RebuildError, format_differences
 from ledger.projections.rebuild.status import Status, resume, status
 from ledger.settings import Settings
+from ledger.store.outbox import Cause
+from ledger.values.ids import new_id
 
 T = TypeVar("T")
+REQUEST_ID = "ledger-projections"  # in the command log
 REVOCATION_TABLES = {"sessions", "cutoffs"}
 UNBOUNDED = 1000  # characters of a table in a pipe: a wrapped error cannot be searched for
 
@@ -64,9 +67,10 @@ def start_rebuild(
     if bool(names) == everything:
         fail("name the projections, or give --all", 2)
     chosen = [projection.name for projection in INLINE] if everything else list(names or ())
+    cause = Cause(new_id(), request_id=REQUEST_ID)
     outcome = _run_rebuild(
         lambda settings, report: rebuild(
-            settings, chosen, dry_run=dry_run, keep_old=keep_old, chunk=chunk, report=report
+            settings, chosen, dry_run=dry_run, keep_old=keep_old, chunk=chunk, report=report, cause=cause
         )
     )
     _print_outcome(outcome, as_json=as_json)
@@ -80,7 +84,8 @@ def start_rollback(
     as_json: AsJson = False,
 ) -> None:
     """Swap the tables kept by `rebuild --keep-old` back in, after applying all events since; keep the replaced ones."""
-    outcome = _run_rebuild(lambda settings, report: rollback(settings, name, chunk=chunk, report=report))
+    cause = Cause(new_id(), request_id=REQUEST_ID)
+    outcome = _run_rebuild(lambda settings, report: rollback(settings, name, chunk=chunk, report=report, cause=cause))
     _print_outcome(outcome, as_json=as_json)
 
 
@@ -90,7 +95,7 @@ def resume_follower(
     """Resume a follower that stopped at an event it could not apply; it tries that event again."""
     if name not in FOLLOWERS:
         fail(f"there is no follower {name!r}: {', '.join(FOLLOWERS)}", 2)
-    position = run(lambda settings: resume(settings, name))
+    position = run(lambda settings: resume(settings, name, request_id=REQUEST_ID))
     if position is None:
         fail(f"{name} has not stopped: see `ledger projections status`", 1)
     if as_json:
@@ -101,7 +106,7 @@ def resume_follower(
 
 def cancel_rebuild(as_json: AsJson = False) -> None:
     """Discard what an interrupted rebuild has done. The live tables do not change."""
-    names = run(cancel)
+    names = run(lambda settings: cancel(settings, Cause(new_id(), request_id=REQUEST_ID)))
     if as_json:
         emit({"cancelled": names})
     else:

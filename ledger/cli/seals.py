@@ -201,7 +201,7 @@ async def _accept(settings: Settings, reason: str, *, dry_run: bool) -> int:
             return chain.size
         await runtime.committer.submit(command, origin)
         await head_file.keep(chain, replaces=True)
-        await follower.resume(connection, "seals")
+        await follower.resume(connection, "seals", request_id=REQUEST_ID)
     return chain.size
 
 

@@ -8,19 +8,30 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
+import asyncpg
 import typer
 
 from ledger.audit.limited import MAX_FINDINGS, Limited
 from ledger.audit.verify import Processes, Sources, json_line
 from ledger.audit.verify import verify as find_errors
+from ledger.audit.verify.ending import describe_ending
 from ledger.audit.verify.processes import count_cores
 from ledger.cli.options import AllFindings
 from ledger.cli.output import describe_omitted, emit_lines, plural
 from ledger.cli.progress import Progress
 from ledger.cli.shell import connected, console, fail, run
+from ledger.errors import LedgerError
 from ledger.identity.valkey import open_client
 from ledger.settings import Settings
+from ledger.store import outbox
+from ledger.store.connections import UNREACHABLE
+from ledger.store.outbox import Cause, Entry
+from ledger.store.reader import log_end
 from ledger.store.roles import describe_serving_role
+from ledger.values.ids import new_id
+
+REQUEST_ID = "ledger-audit-verify"  # in the command log
+FAILURES = (LedgerError, asyncpg.PostgresError, *UNREACHABLE)
 
 
 def verify(
@@ -46,7 +57,10 @@ def verify(
 
 async def _verify(processes: Processes, found: Limited, *, since: int, fast: bool, as_json: bool) -> None:
     """Print the findings up to the limit, and the number of the others."""
-    async with _open_sources(processes.settings) as sources:
+    async with (
+        _open_sources(processes.settings) as sources,
+        _recording(processes.settings, found, await log_end(sources.now), since=since, fast=fast),
+    ):
         role = await describe_serving_role(sources.connection, processes.settings.ledger_schema)
         with Progress() as progress:
             progress.note(role.text())
@@ -61,6 +75,30 @@ async def _verify(processes: Processes, found: Limited, *, since: int, fast: boo
         plural(found.count, "finding") if found.count else "the books are right",
         style="red" if found.count else "green",
     )
+
+
+@asynccontextmanager
+async def _recording(
+    settings: Settings, found: Limited, position: int, *, since: int, fast: bool
+) -> AsyncIterator[None]:
+    """Record the end of the verification in the context; one that is interrupted has none."""
+    cause = Cause(new_id(), request_id=REQUEST_ID)
+    try:
+        yield
+    except FAILURES as error:
+        await _record(
+            settings, describe_ending(cause, "failed", since=since, fast=fast, position=position, error=error)
+        )
+        raise
+    ended = describe_ending(cause, "succeeded", since=since, fast=fast, position=position, findings=found.count)
+    await _record(settings, ended)
+
+
+async def _record(settings: Settings, ended: Entry) -> None:
+    """Record an end if the role may write: an auditor's may not, and verifies all the same."""
+    reason = await outbox.try_to_add(settings, [ended])
+    if reason is not None:
+        console.print(f"this verification is not recorded in the log: {reason}")
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.imports import ImportAccounts, ImportTransfers
 from ledger.commands.journal import PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, DeleteMonitor, RecordCrossings
+from ledger.commands.operations import RecordFollowerResumption, RecordFollowerStop, RecordRebuild, RecordVerification
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reconciliations import ReconcileStatement, UndoReconciliations
 from ledger.commands.reversals import ReverseTransaction
@@ -95,6 +96,10 @@ COMMANDS: tuple[type[Command], ...] = (
     ReopenPeriod,
     ReconcileStatement,
     UndoReconciliations,
+    RecordRebuild,
+    RecordVerification,
+    RecordFollowerStop,
+    RecordFollowerResumption,
     CreateWebhook,
     ChangeWebhook,
     RotateWebhookSecret,

@@ -42,6 +42,11 @@ def _unknown(kind: str, name: str, known: Collection[str]) -> str:
     return f"{subject}; did you mean {nearest[0]}? Known: {names}" if nearest else f"{subject}; known: {names}"
 
 
+def no_event_after(position: int) -> Refusal:
+    """Refuse to return an event after a position while the log has none that the client may have."""
+    return Refusal("resource_not_found", f"no event after position {position} yet", detail={"after": str(position)})
+
+
 def id_mismatch() -> Refusal:
     """Refuse a body whose id differs from the id in the path."""
     return Refusal("id_mismatch", "the id in the path differs from the id in the body", detail={"pointer": "/id"})

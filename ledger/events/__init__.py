@@ -19,6 +19,7 @@ from ledger.events import (
     clients,
     compact,
     monitors,
+    operations,
     periods,
     reconciliations,
     seals,
@@ -46,6 +47,7 @@ Event = (
     | seals.SealHeadAccepted
     | periods.PeriodEvent
     | reconciliations.ReconciliationEvent
+    | operations.OperationEvent
     | webhooks.WebhookEvent
 )
 State = (
@@ -65,6 +67,9 @@ State = (
     | seals.SealChain
     | periods.Periods
     | reconciliations.Reconciliation
+    | operations.Rebuilds
+    | operations.Verifications
+    | operations.FollowerStops
     | webhooks.Webhook
 )
 
@@ -85,6 +90,9 @@ _FOLDS: dict[type[Event], Callable[[Any, Any], State]] = {
     seals.SealHeadAccepted: seals.evolve,
     **dict.fromkeys(get_args(periods.PeriodEvent), periods.evolve),
     **dict.fromkeys(get_args(reconciliations.ReconciliationEvent), reconciliations.evolve),
+    operations.RebuildEnded: operations.evolve_rebuilds,
+    operations.VerificationEnded: operations.evolve_verifications,
+    **dict.fromkeys(get_args(operations.FollowerEvent), operations.evolve_follower),
     **dict.fromkeys(get_args(webhooks.WebhookEvent), webhooks.evolve),
 }
 TOPICS: dict[type[Event] | type[State], str] = {cls: cls.TOPIC for cls in (*get_args(Event), *get_args(State))}

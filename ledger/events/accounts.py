@@ -112,7 +112,7 @@ class OverdraftLimitChanged(msgspec.Struct, frozen=True):
 
 
 class MaxBalanceChanged(msgspec.Struct, frozen=True):
-    """The balance may no longer rise above this limit; None ends the limit."""
+    """The balance may no longer rise above this limit, or may rise again if there is none."""
 
     TOPIC: ClassVar[str] = "MaxBalanceChanged"
 

@@ -16,9 +16,9 @@ MAX_LIMITS = 100  # users, and also accounts, that one client is limited to
 
 
 class ClientSecret(msgspec.Struct, frozen=True):
-    """The digest of a secret, as lower-case hexadecimal digits. It is valid before `expires_at`, if that is set.
+    """A secret of a client, of which only a digest is stored. It is valid before `expires_at`, if that is set.
 
-    Times are whole seconds since the epoch, as in tokens.
+    A digest has lower-case hexadecimal digits. Times are whole seconds since the epoch, as in tokens.
     """
 
     id: UUID

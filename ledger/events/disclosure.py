@@ -7,6 +7,7 @@ a stream whose id is derived from a name, by which anybody could confirm a guess
 
 from collections.abc import Mapping
 from functools import cache
+from string import digits
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 import msgspec
@@ -19,6 +20,7 @@ from ledger.events.amendments import TransactionAmended
 from ledger.events.assets import AssetRegistered
 from ledger.events.clients import ClientRegistered, ClientSecret, ClientUpdated, Grants
 from ledger.events.monitors import Rule
+from ledger.events.operations import FollowerResumed, FollowerStopped, RebuildEnded, VerificationEnded
 from ledger.events.reconciliations import EntryReconciled, StatementReconciled
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.second_factors import SecondFactorEvent
@@ -72,6 +74,10 @@ TEXTS: Mapping[type[msgspec.Struct], Texts] = {
     SealHeadAccepted: Texts(shared=("hash", "previous_hash"), withheld=("reason",)),
     StatementReconciled: Texts(withheld=("source",)),
     EntryReconciled: Texts(withheld=("line_key",)),
+    RebuildEnded: Texts(shared=("projection",), withheld=("reason",)),
+    VerificationEnded: Texts(withheld=("reason",)),
+    FollowerStopped: Texts(shared=("follower", "error_topic"), withheld=("error",)),
+    FollowerResumed: Texts(shared=("follower",)),
     WebhookSettings: Texts(shared=("topics", "code_prefix"), withheld=("url", "description")),
 }
 _NO_TEXTS = Texts()
@@ -84,7 +90,8 @@ SHAPES: Mapping[str, type[msgspec.Struct]] = {
     **{TOPICS[cls]: cls for cls in get_args(Event)},
     **{topic: upcast.shape for topic, upcast in UPCASTS.items()},
 }
-DISCLOSED_TOPICS = frozenset(topic for topic, shape in SHAPES.items() if shape not in WITHHELD_EVENTS)
+_WITHHELD_NAMES = frozenset(TOPICS[cls].rstrip(digits) for cls in WITHHELD_EVENTS)  # of all their versions
+DISCLOSED_TOPICS = frozenset(topic for topic in SHAPES if topic.rstrip(digits) not in _WITHHELD_NAMES)
 
 
 def find_nested(member: inspect.Type) -> type[msgspec.Struct] | None:

@@ -5,21 +5,31 @@ time leads it. Its progress and last error are in the table `followers`, which o
 informative: the authoritative position is written together with a follower's output, such as a block.
 
 A follower never skips an event. An event that it cannot apply stops it until an operator resumes it. A process that
-becomes the leader tries once more: that loses nothing, and the new process may have the fix.
+becomes the leader tries once more: that loses nothing, and the new process may have the fix. A stop lasts until the
+follower has got past its reason: a leader that meets the same reason again does not begin another one.
+
+When a stop begins and when it ends are events. Followers cannot append, so they leave them in the outbox.
 """
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, NoReturn
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple, NoReturn
+from uuid import UUID
 
 import structlog
 
 from ledger.errors import LedgerError
+from ledger.events.operations import MAX_ERROR_LENGTH, FollowerResumed, FollowerStopped
+from ledger.store import outbox
 from ledger.store.connections import UNREACHABLE, Connection, Reader
 from ledger.store.locks import has_leader, try_lead
+from ledger.store.outbox import Entry
 from ledger.store.sql import LOG_END, lag_seconds, topic_at
+from ledger.values.derived import derived_id
+from ledger.values.ids import new_id
 
 PAUSE_SECONDS = 1.0  # after a failure
 POLL_SECONDS = 1.0  # between checks whether a stopped follower was resumed, and between two reports
@@ -33,6 +43,7 @@ FOLLOWERS = {
     "kafka": "kafka",
     "deliveries": "endpoints",
 }
+BROKERS = ("nats", "kafka")  # the followers that a ledger has only if its settings name these brokers
 STATES = ("following", "failing", "stopped", "not running")
 
 log = structlog.get_logger(__name__)
@@ -113,13 +124,32 @@ async def read_positions(reader: Reader) -> list[tuple[str, int, int]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def resume(reader: Reader, name: str) -> int | None:
-    """Resume a stopped follower and return the position it continues after; None if it is not stopped."""
-    position: int | None = await reader.fetchval(
-        """UPDATE followers SET stopped = false, error = NULL, error_position = NULL, error_topic = NULL
-           WHERE name = $1 AND stopped RETURNING position""",
-        name,
-    )
+async def resume(
+    connection: Connection, name: str, *, by: Literal["operator", "process"] = "operator", request_id: str | None = None
+) -> int | None:
+    """Resume a stopped follower and return the position it continues after; None if it is not stopped.
+
+    `request_id` names the command that an operator ran.
+    """
+    async with connection.transaction():
+        row = await connection.fetchrow(
+            "SELECT position, stop_id FROM followers WHERE name = $1 AND stopped FOR UPDATE", name
+        )
+        if row is None:
+            return None
+        position: int = row["position"]
+        await connection.execute(
+            """UPDATE followers SET stopped = false, stop_id = NULL, error = NULL, error_position = NULL,
+                                    error_topic = NULL
+               WHERE name = $1""",
+            name,
+        )
+        if row["stop_id"] is not None:  # an earlier version began the stop, which is not in the log
+            event = FollowerResumed(
+                stop_id=row["stop_id"], follower=name, resumed_at=datetime.now(UTC), position=position, by=by
+            )
+            entry_id = derived_id("resumption", str(row["stop_id"]))
+            await outbox.add(connection, [Entry(entry_id, event, request_id=request_id)])
     return position
 
 
@@ -130,19 +160,28 @@ async def register(connection: Connection, name: str) -> None:
     )
 
 
+async def forget(reader: Reader, name: str) -> bool:
+    """Remove a follower from the status. Return False if it is not there, or a process leads it."""
+    number = list(FOLLOWERS).index(name)
+    sql = f"DELETE FROM followers WHERE name = $1 AND NOT {has_leader(str(number))} RETURNING true"
+    return bool(await reader.fetchval(sql, name))
+
+
 async def report(
     connection: Connection, name: str, progress: FollowerProgress, per_second: float | None = None
 ) -> None:
-    """Record a follower's progress and that it is not stopped."""
-    await connection.execute(
-        """UPDATE followers SET position = coalesce($2, position), per_second = coalesce($3, per_second), error = $4,
-                                stopped = false, error_position = NULL, error_topic = NULL, updated_at = now()
-           WHERE name = $1""",
+    """Record a follower's progress. Without an error, it is not stopped: what had stopped it is behind it."""
+    stopped = await connection.fetchval(
+        """UPDATE followers SET position = coalesce($2, position), per_second = coalesce($3, per_second),
+                                error = CASE WHEN stopped THEN error ELSE $4 END, updated_at = now()
+           WHERE name = $1 RETURNING stopped""",
         name,
         progress.position,
         per_second,
         progress.error,
     )
+    if stopped and progress.error is None:
+        await resume(connection, name, by="process")
 
 
 async def _take_steps(follower: Follower, connection: Connection) -> None:
@@ -174,19 +213,43 @@ async def _take_steps(follower: Follower, connection: Connection) -> None:
 
 async def _stop(connection: Connection, name: str, error: CannotApplyError) -> None:
     """Record why a follower stops, and wait until an operator resumes it."""
-    topic = await connection.fetchval(
-        f"""UPDATE followers SET stopped = true, error = $2, error_position = $3, updated_at = now(),
-                                error_topic = {topic_at("$3")}
-           WHERE name = $1 RETURNING error_topic""",
-        name,
-        _format_error(error),
-        error.position,
-    )
-    log.error("a follower has stopped", follower=name, position=error.position, topic=topic, error=_format_error(error))
+    text = _format_error(error)
+    topic = await _record_stop(connection, name, text, error.position)
+    log.error("a follower has stopped", follower=name, position=error.position, topic=topic, error=text)
     sql = "SELECT stopped FROM followers WHERE name = $1"
     while await connection.fetchval(sql, name):  # noqa: ASYNC110 - another process resumes it
         await asyncio.sleep(POLL_SECONDS)
     log.info("a follower goes on", follower=name)
+
+
+async def _record_stop(connection: Connection, name: str, text: str, position: int | None) -> str | None:
+    """Record a stop, unless it lasts already, and return the topic of the event that is the reason."""
+    async with connection.transaction():
+        before = await connection.fetchrow(
+            "SELECT position, stop_id, error, error_position FROM followers WHERE name = $1 FOR UPDATE", name
+        )
+        assert before is not None  # noqa: S101 - the migrations insert a row for each follower
+        lasting: UUID | None = before["stop_id"]
+        lasts = (before["error"], before["error_position"]) == (text, position)
+        stop_id = lasting if lasts and lasting is not None else new_id()
+        topic: str | None = await connection.fetchval(
+            f"""UPDATE followers SET stopped = true, stop_id = $2, error = $3, error_position = $4, updated_at = now(),
+                                    error_topic = {topic_at("$4")}
+               WHERE name = $1 RETURNING error_topic""",
+            *(name, stop_id, text, position),
+        )
+        if stop_id != lasting:
+            event = FollowerStopped(
+                stop_id=stop_id,
+                follower=name,
+                stopped_at=datetime.now(UTC),
+                position=before["position"],
+                error=text[:MAX_ERROR_LENGTH],
+                error_position=position,
+                error_topic=topic,
+            )
+            await outbox.add(connection, [Entry(stop_id, event)])
+    return topic
 
 
 def _measure_speed(before: FollowerProgress, now: FollowerProgress, seconds: float) -> float | None:

@@ -61,7 +61,7 @@ class Codes:
         return self._codes[account_id]
 
 
-def name_accounts(event: Event) -> tuple[UUID, ...]:
+def name_accounts(event: Event) -> tuple[UUID, ...]:  # noqa: PLR0911 - one arm per event
     """Return the accounts that an event names, without that of its stream."""
     match event:
         case MoneyTransferred() | HoldPlaced():

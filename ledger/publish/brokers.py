@@ -1,5 +1,6 @@
 """Publishes to every broker that the settings name."""
 
+import ssl
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -11,6 +12,8 @@ def open_destinations(settings: Settings, ledger_id: UUID) -> Iterator[Destinati
     """Yield the destinations of the settings, not connected yet."""
     if settings.ledger_nats_url is not None:
         yield _create_jetstream(settings, ledger_id)
+    if settings.ledger_kafka_servers is not None:
+        yield _create_kafka(settings, settings.ledger_kafka_servers, ledger_id)
 
 
 def _create_jetstream(settings: Settings, ledger_id: UUID) -> Destination:
@@ -32,3 +35,24 @@ def _create_jetstream(settings: Settings, ledger_id: UUID) -> Destination:
         prefix=settings.ledger_nats_subject,
         replicas=settings.ledger_nats_replicas,
     )
+
+
+def _create_kafka(settings: Settings, servers: str, ledger_id: UUID) -> Destination:
+    from aiokafka.admin import NewTopic  # noqa: PLC0415 - an extra
+
+    from ledger.publish.kafka import Kafka  # noqa: PLC0415 - as above
+
+    password = settings.ledger_kafka_password
+    access: dict[str, object] = {"bootstrap_servers": servers, "request_timeout_ms": 10_000}
+    protocol = "SSL" if settings.ledger_kafka_tls else "PLAINTEXT"
+    if settings.ledger_kafka_tls:
+        access["ssl_context"] = ssl.create_default_context(cafile=settings.ledger_kafka_ca_file)
+    if password is not None:
+        protocol = f"SASL_{protocol}"
+        access |= {
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "sasl_plain_username": settings.ledger_kafka_username,
+            "sasl_plain_password": password.get_secret_value(),
+        }
+    topic = NewTopic(settings.ledger_kafka_topic, settings.ledger_kafka_partitions, settings.ledger_kafka_replicas)
+    return Kafka({**access, "security_protocol": protocol}, ledger_id, topic)

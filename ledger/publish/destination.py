@@ -57,8 +57,11 @@ class Destination(Protocol):
         Raises `DestinationError`. The broker may then have the first of them, in order.
         """
 
+    async def is_current(self) -> bool:
+        """Return whether what this publisher has stored last is still the last. Raises `DestinationError`."""
+
     async def start_again(self, after: int) -> None:
-        """Discard all events, and let the publisher continue after this position. Raises `DestinationError`."""
+        """Discard all events, and let any publisher continue after this position. Raises `DestinationError`."""
 
     async def close(self) -> None:
         """Disconnect, without an error if that fails."""

@@ -1,13 +1,13 @@
 """Publishes to one stream of NATS JetStream, whose last message is the cursor.
 
-Each message names the sequence that it expects to be the last one (`Nats-Expected-Last-Sequence`), so it is stored at
-one place or not at all. The first message that JetStream refuses makes it refuse all that were sent after it. So a
-window of messages is sent at once, and the answer to its last one speaks for all. A publisher whose messages are
-refused, because another one was faster or an answer was lost, asks for the last message and continues after it.
+Each message names the sequence and the id that it expects the last message to have (`Nats-Expected-Last-Sequence` and
+`Nats-Expected-Last-Msg-Id`), so it is stored after its predecessor or not at all. So a window of messages is sent at
+once, and the answer to its last one speaks for all. A publisher whose messages are refused, because another one was
+faster or an answer was lost, asks for the last message and continues after it.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from ledger.values.ids import new_id
 
 WINDOW_EVENTS, WINDOW_BYTES = 500, 1_000_000  # JetStream drops messages of which too many wait in its queue
 NO_MESSAGE = 10037  # the code of JetStream for a sequence without a message
-MESSAGE_ID = "Nats-Msg-Id"
+MESSAGE_ID, CONTENT_TYPE = "Nats-Msg-Id", "Content-Type: application/cloudevents+json"
 START_TOPIC = "_start"  # of the message that begins a replay: no event has such a topic
 
 
@@ -44,6 +44,7 @@ class JetStream:
         self._wanted = Wanted(stream, f"{self._root}.>", replicas)
         self._connection: Connection | None = None
         self._sequence = 0  # of the last message
+        self._last_id: str | None = None  # of that message; None if it is gone
         self._is_probed = False  # whether a message was stored since the stream was opened
 
     async def open(self, reported: int) -> Cursor:
@@ -51,13 +52,14 @@ class JetStream:
         await self.close()
         self._connection = await Connection.open(self._access, f"ledger {self._ledger_id}")
         state = await ensure_stream(self._connection, self._wanted)
-        self._sequence, self._is_probed = state["last_seq"], False
+        self._sequence, self._last_id, self._is_probed = state["last_seq"], None, False
         if self._sequence == 0:
             return Cursor(0)
         message = await self._read_message(self._sequence)
         if message is None:
             return Cursor(reported)  # it was purged, or is too old for the stream
-        position = self._parse_id(_read_headers(message).get(MESSAGE_ID, ""))
+        self._last_id = _read_headers(message).get(MESSAGE_ID, "")
+        position = self._parse_id(self._last_id)
         data = base64.b64decode(message.get("data", ""))
         return Cursor(position, None if message["subject"] == f"{self._root}.{START_TOPIC}" else data)
 
@@ -68,6 +70,11 @@ class JetStream:
             window = events[at : at + 1] if not self._is_probed else _cut_window(events, at)
             await self._send(window)
             at += len(window)
+
+    async def is_current(self) -> bool:
+        """Return whether the last sequence is still the one that this publisher knows."""
+        info = await self._connected().call(f"STREAM.INFO.{self._wanted.name}")
+        return bool(info["state"]["last_seq"] == self._sequence)
 
     async def start_again(self, after: int) -> None:
         """Append a message that says where the events begin, and purge all messages before it.
@@ -101,18 +108,22 @@ class JetStream:
 
     async def _send(self, window: Sequence[Outgoing]) -> None:
         """Append a window of events. Raises `DestinationError` unless all are stored at the sequences expected."""
-        first, root = self._sequence, self._root
-
-        def build(reply: bytes) -> bytes:
-            commands = [_build_message(root, event, number) for number, event in enumerate(window[:-1], first)]
-            return b"".join([*commands, _build_message(root, window[-1], first + len(window) - 1, reply)])
-
-        sent = _read_answer(await self._connected().send(build))
-        expected = first + len(window)
+        sent = _read_answer(await self._connected().send(lambda reply: b"".join(self._build(window, reply))))
+        expected = self._sequence + len(window)
         if sent.sequence != expected:
             reason = "still has its id from before the replay" if sent.is_duplicate else "stored it elsewhere"
             raise DestinationError(f"JetStream: position {window[-1].position}: the stream {reason}")
-        self._sequence, self._is_probed = expected, True
+        self._sequence, self._last_id, self._is_probed = expected, window[-1].id, True
+
+    def _build(self, window: Sequence[Outgoing], reply: bytes) -> Iterator[bytes]:
+        """Yield the commands that publish a window; the answer to the last one is asked for."""
+        last_id = self._last_id
+        for sequence, event in enumerate(window, self._sequence):
+            expected = f"Nats-Expected-Last-Sequence: {sequence}\r\n"
+            if last_id is not None:
+                expected += f"Nats-Expected-Last-Msg-Id: {last_id}\r\n"
+            last_id = event.id
+            yield _build_message(self._root, event, expected, reply if event is window[-1] else b"")
 
     async def _read_message(self, sequence: int) -> dict[str, Any] | None:
         try:
@@ -142,12 +153,9 @@ def _cut_window(events: Sequence[Outgoing], at: int) -> Sequence[Outgoing]:
     return events[at : max(end, at + 1)]
 
 
-def _build_message(root: str, event: Outgoing, expected: int, reply: bytes = b"") -> bytes:
-    """Return the command that publishes an event, if `expected` is the last sequence."""
-    headers = (
-        f"NATS/1.0\r\nNats-Msg-Id: {event.id}\r\nNats-Expected-Last-Sequence: {expected}\r\n"
-        "Content-Type: application/cloudevents+json\r\n\r\n"
-    ).encode()
+def _build_message(root: str, event: Outgoing, expected: str, reply: bytes) -> bytes:
+    """Return the command that publishes an event with these headers about the last message."""
+    headers = f"NATS/1.0\r\n{MESSAGE_ID}: {event.id}\r\n{expected}{CONTENT_TYPE}\r\n\r\n".encode()
     sizes = len(headers), len(headers) + len(event.body)
     line = b"HPUB %b %b %d %d\r\n" % (subject_of(root, event).encode(), reply, *sizes)
     return b"%b%b%b\r\n" % (line, headers, event.body)

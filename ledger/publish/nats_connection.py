@@ -111,7 +111,7 @@ class Connection:
                 await client.flush()
         except BaseException as error:
             await connection.close()
-            if isinstance(error, Exception):
+            if isinstance(error, Exception) and not isinstance(error, NatsError):
                 raise connection.explain(error) from error
             raise
         return connection
@@ -150,7 +150,9 @@ class Connection:
     def explain(self, error: Exception) -> NatsError:
         """Return the error with what the server has said, and without the URLs."""
         reason = self._problem or str(error) or "no answer in time"
-        return error if isinstance(error, NatsError) else NatsError(f"NATS: {reason.removeprefix('nats: ')}")
+        if isinstance(error, ConnectionResetError | BrokenPipeError):  # the reason was lost with the connection
+            reason = "the server has closed the connection: are the password or the credentials right?"
+        return NatsError(f"NATS: {reason.removeprefix('nats: ')}")
 
     async def _answer(self, message: Msg) -> None:
         answered = self._waiting.get(message.subject.rpartition(".")[2])

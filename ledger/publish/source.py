@@ -19,7 +19,8 @@ async def read_durable(reader: Reader, durable_end: DurableEnd, after: int, limi
     end = await durable_end.get()
     if end <= after:
         return Stretch([], after, end)
-    return await event_reader.read(reader, after, limit=limit, upto=end)
+    events = await event_reader.read_range(reader, after, end, limit)
+    return Stretch(events, events[-1].position if len(events) == limit else end, end)
 
 
 class Page(NamedTuple):
@@ -52,8 +53,7 @@ class Source:
 
     async def find(self, position: int) -> StoredEvent | None:
         """Return the event at a position, even if it is not durable yet."""
-        stretch = await event_reader.read(self._reader, position - 1, limit=1, upto=position)
-        return stretch.events[0] if stretch.events else None
+        return next(iter(await event_reader.read_range(self._reader, position - 1, position, 1)), None)
 
     def encode(self, stored: StoredEvent) -> bytes:
         """Return an event as it leaves. Raises `CannotApplyError`."""

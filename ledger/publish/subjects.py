@@ -7,6 +7,7 @@ transfer is three events: `MoneyTransferred` in the stream of the transaction, a
 """
 
 import re
+from functools import lru_cache
 
 from ledger.publish.destination import Outgoing
 
@@ -21,6 +22,7 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text)
 
 
+@lru_cache(maxsize=10_000)
 def tokens_of_code(code: str) -> str:
     """Return the tokens of an account's code; spellings of one code have the same tokens."""
     return ".".join(escape(segment) for segment in code.lower().split(":"))

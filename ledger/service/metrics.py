@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from ledger.concurrency.signal import Signal
+from ledger.followers.follower import BROKERS
 
 SLOT_BYTES = 1 << 18  # the system allocates only the pages that are used
 CELL_BYTES = 8
@@ -115,12 +116,23 @@ WEBHOOK_SECONDS = Family(
     bounds=(*SECONDS, *_in_microseconds(60, 600, 3600)),
     scale=MICROSECONDS,
 )
+PUBLISHED_EVENTS = Family(
+    "ledger_published_events", "Events that a broker has stored.", "counter", ("broker",), [(name,) for name in BROKERS]
+)
+PUBLISH_FAILURES = Family(
+    "ledger_publish_failures",
+    "Attempts to publish that have failed, and are repeated.",
+    "counter",
+    ("broker",),
+    [(name,) for name in BROKERS],
+)
 STARTS = Family("ledger_worker_starts", "Workers that were started or restarted.", "counter")
 PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 
 FAMILIES = (
     *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS, OLDEST_COMMAND, WRITE_AGE, EARLY_TOKENS),
     *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID, SWAPPED_PASSWORDS, WEBHOOK_ATTEMPTS, WEBHOOK_SECONDS),
+    *(PUBLISHED_EVENTS, PUBLISH_FAILURES),
 )
 
 
@@ -185,9 +197,9 @@ class Meter:
         self.add(STARTS)
         self.set(PID, os.getpid())
 
-    def add(self, family: Family, *labels: str) -> None:
-        """Add one to a counter. Hot paths add to `cells` themselves instead."""
-        self.cells[self.layout.first_cell(family, *labels)] += 1
+    def add(self, family: Family, *labels: str, count: int = 1) -> None:
+        """Add to a counter. Hot paths add to `cells` themselves instead."""
+        self.cells[self.layout.first_cell(family, *labels)] += count
 
     def set(self, family: Family, value: int, *labels: str) -> None:
         """Set a gauge to a value, already scaled."""

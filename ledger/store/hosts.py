@@ -11,15 +11,19 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
+import structlog
 
 from ledger.store.connections import Connection
 
 T = TypeVar("T")
 
+log = structlog.get_logger(__name__)
+
 HEAD_START_SECONDS = 0.1  # of a server before the next one in the URL
 SILENT_SECONDS = 0.75  # that a silent server has, when the others have refused
 _ASKS_ALL = "prefer-standby"  # asyncpg then has to know all servers
 _LISTS = ("host", "port")
+_last: dict[tuple[str, ...], str] = {}  # the server that was chosen last, by the names of all that a URL has
 
 
 async def connect_first(dsn: str, connect: Callable[[str], Awaitable[T]], close: Callable[[T], None]) -> T:
@@ -32,6 +36,7 @@ async def connect_first(dsn: str, connect: Callable[[str], Awaitable[T]], close:
     targets = split_hosts(dsn)
     if len(targets) == 1:
         return await connect(dsn)
+    names = tuple(map(name_server, targets))
     ends = asyncio.get_running_loop().time() + SILENT_SECONDS
     attempts = _Attempts[T](connect)
     try:
@@ -47,7 +52,16 @@ async def connect_first(dsn: str, connect: Callable[[str], Awaitable[T]], close:
         attempts.drop_others(close)
     if attempts.chosen is None:
         raise attempts.error
+    _note_switchover(names, name_server(attempts.target))
     return attempts.chosen.result()
+
+
+def _note_switchover(names: tuple[str, ...], server: str) -> None:
+    """Log that this process connects to another server of a URL than the last time."""
+    before = _last.get(names, server)
+    _last[names] = server
+    if server != before:
+        log.warning("PostgreSQL: connected to another server", server=server, before=before)
 
 
 class _Attempts(Generic[T]):
@@ -59,6 +73,7 @@ class _Attempts(Generic[T]):
         self.running: dict[asyncio.Task[T], str] = {}
         self.refused: list[str] = []
         self.chosen: asyncio.Task[T] | None = None
+        self.target = ""  # the URL of the server that is chosen
         self.error: BaseException = OSError("the URL names no server")
 
     def begin(self, target: str) -> None:
@@ -75,7 +90,7 @@ class _Attempts(Generic[T]):
                 self.error = error
                 self.refused.append(target)
             elif self.chosen is None:
-                self.chosen = attempt
+                self.chosen, self.target = attempt, target
         return bool(done)
 
     def take_refused(self) -> list[str]:
@@ -111,6 +126,14 @@ def split_hosts(dsn: str) -> list[str]:
         )
         for name, port in zip(names, ports, strict=True)
     ]
+
+
+def name_server(dsn: str) -> str:
+    """Return the host of a URL with one server, and its port if it has one; never the name and password before it."""
+    parts = urlsplit(dsn)
+    query = parse_qs(parts.query)
+    _, _, place = parts.netloc.rpartition("@")
+    return place or ":".join(query.get("host", [""])[-1:] + query.get("port", [])[-1:])
 
 
 def _drop(ended: "asyncio.Task[T]", close: Callable[[T], None]) -> None:

@@ -263,6 +263,11 @@ async def read(
     return Stretch(events, last if len(rows) == count else max(end, last), end)
 
 
+async def read_range(reader: Reader, after: int, upto: int, limit: int) -> list[StoredEvent]:
+    """Return up to `limit` events after a position and up to another one, in order."""
+    return await _fetch(reader, "notification_id > $1 AND notification_id <= $3", "notification_id", after, limit, upto)
+
+
 async def read_log(connection: Connection, *, after_position: int = 0, limit: int = READ_LIMIT) -> list[Recorded]:
     """Return up to `limit` events of the log after a position, in order. Positions may have gaps."""
     rows = await connection.fetch(
@@ -378,7 +383,7 @@ async def _scan(reader: Reader, after: int, limit: int, matching: EventFilter) -
 
 async def _fetch(reader: Reader, where: str, order: str, *arguments: object) -> list[StoredEvent]:
     rows = await reader.fetch(f"{_SELECT_STORED} WHERE {where} ORDER BY {order} LIMIT $2", *arguments)
-    return [StoredEvent(*row) for row in rows]
+    return [*map(StoredEvent._make, rows)]
 
 
 def _to_landmarks(row: Record) -> Landmarks:

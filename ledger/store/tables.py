@@ -3,6 +3,7 @@
 STORED_EVENTS = "stored_events"
 STREAM_HEADS = "stream_heads"
 COMMAND_LOG = "command_log"
+OUTBOX = "outbox"
 
 
 def log_table(schema: str) -> str:

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -17,59 +15,13 @@ from ledger.settings import Settings
 from ledger.store.pool import connect
 from ledger.values.ids import new_id
 from tests.support.controls import ADMIN_PASSWORD, NOBODY, Api, Clock
+from tests.support.feeds import EVENT_STREAM, Message, open_feed
 from tests.support.outages import terminate_connections
 from tests.support.processes import DEADLINE_SECONDS, until
 from web.http import response as reply
 from web.http import sse
 
 INSERT = "INSERT INTO stored_events (originator_id, originator_version, topic, state) VALUES ($1, 1, 'UserDeleted', $2)"
-EVENT_STREAM = {"Accept": "text/event-stream"}
-
-
-class Message(NamedTuple):
-    """A message of a feed, with its fields."""
-
-    id: str | None
-    event: str | None
-    data: Any
-
-
-class Feed:
-    """An open feed. Comments and `retry` are kept separately from messages."""
-
-    def __init__(self, response: Any) -> None:
-        self.response = response
-        self.comments = 0
-
-    async def next(self) -> Message | None:
-        """Return the next message, or None if the feed ended properly."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while block := await self._block():
-                self.comments += sum(line.startswith(":") for line in block)
-                fields = dict(line.split(": ", 1) for line in block if not line.startswith(":"))
-                if "data" in fields:
-                    return Message(fields["id"], fields["event"], json.loads(fields["data"]))
-        return None
-
-    async def take(self, count: int) -> list[Message]:
-        found = [await self.next() for _ in range(count)]
-        return [message for message in found if message is not None]
-
-    async def _block(self) -> list[str]:
-        lines: list[str] = []
-        while line := (await self.response.content.readline()).decode():
-            if line == "\n":
-                return lines
-            lines.append(line.rstrip("\n"))
-        return []
-
-
-@asynccontextmanager
-async def open_feed(api: Api, query: str = "", **headers: str) -> AsyncIterator[Feed]:
-    sent = {"Authorization": f"Bearer {api.token}", **EVENT_STREAM, **headers}
-    async with api.client.get(f"/v1/events{query}", headers=sent) as response:
-        assert 200 == response.status, await response.text()
-        yield Feed(response)
 
 
 async def head(api: Api) -> int:
@@ -248,6 +200,14 @@ async def test_the_number_of_feeds_is_bounded_and_a_closed_one_frees_its_place(a
         assert 200 == (await api.get("/v1/events")).status
         events.response.close()
     await until(lambda: has_place(api))
+
+
+async def test_clients_that_have_just_left_keep_nobody_out(api: Api) -> None:
+    """A console that is reloaded often has a live feed each time."""
+    for _ in range(3 * sse.MAX_FEEDS_EACH):
+        async with open_feed(api) as events:
+            await events.take(1)
+            events.response.close()
 
 
 @pytest.mark.usefixtures("one_feed")

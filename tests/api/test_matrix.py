@@ -69,6 +69,7 @@ TABLE = {
     ("GET", "/.well-known/jwks.json"): Row(PUBLIC, ALL),
     ("GET", "/.well-known/ledger-seal.json"): Row(PUBLIC, ALL),
     ("GET", "/openapi.json"): Row(PUBLIC, ALL),
+    ("GET", "/asyncapi.json"): Row(PUBLIC, ALL),
     ("GET", "/docs"): Row(PUBLIC, ALL),
     ("GET", "/docs/{name}"): Row(PUBLIC, ALL),
     ("GET", "/errors"): Row(PUBLIC, ALL),

@@ -74,6 +74,9 @@ def test_the_examples_fit_the_models_of_the_service(served: dict[str, Any], rout
     assert (given is not None) == (operation.response_model is not None and "application/json" in operation.media_types)
     if given is not None:
         msgspec.convert(given["example"], operation.response_model)
+    for media, model in operation.other_models.items():
+        content = described["responses"][str(operation.status)]["content"][media]
+        msgspec.convert(content["example"], model)
 
 
 async def test_the_document_is_public(api: Api, served: dict[str, Any]) -> None:

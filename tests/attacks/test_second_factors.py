@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from ledger.commands.command import FactorSecret
 from ledger.events.second_factors import second_factor_stream
@@ -45,6 +46,25 @@ async def test_a_thief_with_the_password_does_not_get_in(api: Api, code_clock: C
     ]
     assert await is_accepted(api, let_in.body)
     assert await is_accepted(api, await refresh_pair(api, let_in.body))
+
+
+async def test_only_a_wrong_code_after_the_right_password_is_logged_as_such(api: Api, code_clock: Clock) -> None:
+    """Somebody has the password then, and a user who mistypes a password is no news."""
+    _, user, device = await enrolled(api, code_clock)
+    name, used = user["username"], device.next_code()
+    with capture_logs() as lines:
+        await log_in_with(api, name)
+        await log_in_with(api, name, device.code(5), password="not the password")
+        assert 200 == (await log_in_with(api, name, used)).status
+        assert [] == [line for line in lines if "one-time code" in line["event"]]
+        for code in (device.code(5), used):
+            assert WRONG_OTP == (await log_in_with(api, name, code)).codes
+    found = [line for line in lines if "one-time code" in line["event"]]
+    assert 2 * [("warning", user["id"])] == [(line["log_level"], line["user_id"]) for line in found]
+    assert all(line["address"] and line["request_id"] for line in found)
+    assert used not in str(lines)
+    metrics = (await api.get("/metrics")).body
+    assert 'ledger_refusals_total{code="authentication_wrong_otp"} 2.0' in metrics
 
 
 async def test_a_code_works_once_whichever_instance_it_is_sent_to(

@@ -1,24 +1,36 @@
 """The console in a browser. A console error, a request to another host or a violation of the policy fails the test."""
 
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.browser import CHROMIUM, browser
+from tests.support.browser import Browser, run_browser
+from tests.support.chromium import NoChromiumError, find_chromium
 from tests.support.console import Console
+from tests.support.console_views import FULL
 from tests.support.controls import Api
 
-# Debian: apt-get install chromium. The browser of the wheel has no layout.
-collect_ignore_glob = [] if any(map(shutil.which, CHROMIUM)) else ["test_*.py"]
-WALK_SECONDS = 280  # for tests that go through every view on a busy machine
+WALK_SECONDS = 1700 if FULL else 280  # for tests that go through every view on a busy machine
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Yield the browser of all tests of a process; each has a page with cookies and a cache of its own."""
+    missing = None
+    try:
+        find_chromium()
+    except NoChromiumError as error:
+        missing = str(error)
+    if missing:
+        pytest.fail(missing, pytrace=False)
+    with run_browser(tmp_path_factory.mktemp("browser"), needs_layout=True) as running:
+        yield running
 
 
 @pytest.fixture
-async def console(api: Api, tmp_path: Path) -> AsyncIterator[Console]:
+async def console(chromium: Browser, api: Api) -> AsyncIterator[Console]:
     """Yield the console, before anybody has signed in."""
-    async with browser(tmp_path / "browser", deadline_seconds=WALK_SECONDS) as page:
+    async with chromium.page(deadline_seconds=WALK_SECONDS) as page:
         opened = Console(page, api)
         yield opened
         await opened.close()

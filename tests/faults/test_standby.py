@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -14,47 +12,13 @@ from tests.faults.conftest import Begin, SettingsOf
 from tests.support.faults.bounds import ANSWERED_SECONDS, GIVEN_UP_SECONDS
 from tests.support.faults.cluster import Cluster
 from tests.support.faults.extent import FULL, seconds
+from tests.support.faults.pair import Pair, launch_pair
 from tests.support.faults.trial import Trial
-from tests.support.proxy import Proxy
 
 ROUNDS = range(10 if FULL else 1)
-SYNCHRONOUS = {"synchronous_standby_names": "standby"}
-IN_STEP = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
 STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
 HAS_SCHEMA = "SELECT count(*) FROM pg_tables WHERE tablename = 'ledger_identity'"
 ON_THE_WAY_SECONDS = 0.5  # an answer that was confirmed before the link was dead may still arrive
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A primary and its synchronous standby, and the link between them."""
-
-    primary: Cluster
-    standby: Cluster
-    link: Proxy
-    url: str  # of whichever of them accepts writes
-
-    async def fail_over(self) -> None:
-        await self.primary.kill()
-        await self.standby.promote()
-
-
-@asynccontextmanager
-async def launch_pair(folder: Path) -> AsyncIterator[Pair]:
-    async with AsyncExitStack() as stack:
-        primary = await stack.enter_async_context(Cluster.launch(folder / "primary"))
-        link = await stack.enter_async_context(primary.proxy())
-        standby = await stack.enter_async_context(Cluster.launch_standby(primary, folder / "standby", link))
-        await primary.configure(**SYNCHRONOUS)
-        await primary.until_value(IN_STEP)
-        servers = [await stack.enter_async_context(cluster.proxy()) for cluster in (primary, standby)]
-        hosts = ",".join("{}:{}".format(*server.address) for server in servers)
-        yield Pair(
-            primary,
-            standby,
-            link,
-            f"postgresql://ledger@{hosts}/ledger?target_session_attrs=read-write&sslmode=disable",
-        )
 
 
 @pytest.fixture

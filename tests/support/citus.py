@@ -149,7 +149,7 @@ async def _clear(schema: str) -> None:
         f"""TRUNCATE {", ".join(cleared)};
             SELECT setval('stored_events_notification_id_seq', 1, false);
             INSERT INTO followers (name, position)
-                VALUES ('seals', 0), ('mirror', 0), ('crossings', 0), ('deliveries', 0);
+            VALUES ('seals', 0), ('mirror', 0), ('crossings', 0), ('deliveries', 0);
             UPDATE ledger_identity SET id = gen_random_uuid()"""
     )
     await connection.close()

@@ -82,8 +82,9 @@ def _check_success(operation: Operation, status: int, headers: Mapping[str, str]
         return
     media = headers["Content-Type"].partition(";")[0]
     assert media in operation.media_types
-    if media == "application/json":
-        assert _members(body) == _members(msgspec.to_builtins(msgspec.convert(body, operation.response_model)))
+    models = {"application/json": operation.response_model, **operation.other_models}
+    if media in models:
+        assert _members(body) == _members(msgspec.to_builtins(msgspec.convert(body, models[media])))
 
 
 def _members(body: Any) -> Any:

@@ -7,11 +7,14 @@ from typing import Any
 from yarl import URL
 
 from tests.support.browser import Page
-from tests.support.controls import ADMIN_PASSWORD, Api
+from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api
 
 PATIENCE_SECONDS = 60  # for what should take a second: a busy machine must not fail a test
 INSIDE = ("data:", "blob:")  # of the browser's own controls, and of files that a page has made
 RESOURCE_FAILED = "Failed to load resource"
+# Marks the view that is shown, so that the next one can be told from it.
+GO = """(document.querySelector('main > .view')?.setAttribute('data-before', ''), history.pushState(null, '', URL),
+  dispatchEvent(new PopStateEvent('popstate')))"""
 
 
 class Console:
@@ -24,18 +27,23 @@ class Console:
         self._is_open = False
 
     async def open(self, path: str = "", username: str = "admin", password: str = ADMIN_PASSWORD) -> None:
-        """Go to a view; the first time, sign in on the way."""
-        url = str(self.api.client.make_url("/console")) + path
+        """Go to a view as a link does; the first time, load the console and sign in on the way."""
         if self._is_open:
-            await self.page.navigate(url)
-            await self.until(
-                f"location.href.startsWith({json.dumps(url)}) && document.querySelector('main .view:not(.unready)')"
-            )
+            await self.run(GO.replace("URL", json.dumps(self._url(path))))
+            await self.until("document.querySelector('main .view:not(.unready, [data-before])')")
             return
         self._is_open = True
-        await self.page.open(url)
+        await self.page.open(self._url(path))
         await self.page.look(scheme="light", width=1360)
         await self.sign_in(username, password)
+
+    async def load(self, path: str = "") -> None:
+        """Go to a view by its address, which loads the console again."""
+        await self.page.navigate(self._url(path))
+        address = json.dumps(self._url(path))
+        await self.until(
+            f"location.href.startsWith({address}) && document.querySelector('main .view:not(.unready, [data-before])')"
+        )
 
     async def sign_in(self, username: str, password: str) -> None:
         """Fill in the form for signing in, and wait for a view."""
@@ -45,6 +53,14 @@ class Console:
         await self.until(
             "!document.body.classList.contains('signed-out') && document.querySelector('main .view:not(.unready)')"
         )
+
+    async def change_user(self, username: str, password: str = PASSWORD) -> None:
+        """Sign out, and sign in as somebody else, who sees the same view."""
+        await self.click(".menu-body button:last-child")
+        await self.sign_in(username, password)
+
+    def _url(self, path: str) -> str:
+        return str(self.api.client.make_url("/console")) + path
 
     async def until(self, condition: str) -> None:
         """Wait until a condition in JavaScript holds. Otherwise fail with what the page shows."""

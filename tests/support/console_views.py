@@ -1,13 +1,17 @@
 """The console's views, as its router lists them, so that tests and pictures of all views take in a new one."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tests.support.console import Console
 from web.handlers.console import FOLDER
 
+T = TypeVar("T")
+
+FULL = os.environ.get("CONSOLE") == "full"  # as `make console` says: each view, as each role, on each kind of screen
 CHECKS = (Path(__file__).parent / "page_checks.js").read_text()
 ROW = re.compile(r'^  \{ path: "([^"]+)", load: [^"]+"\./views/(\w+)\.js"\)(.*) \},$', re.MULTILINE)
 LIST = re.compile(r"export const VIEWS = \[\n(.*?)\n\];", re.DOTALL)
@@ -50,6 +54,11 @@ def path_of(view: View, ids: Mapping[str, str]) -> str:
     """Return an address of a view; `ids` has an id for the first part of each path that needs one."""
     path = ID.sub(lambda _: ids[view.path.split("/")[1]], view.path)
     return "" if path == "/" else path
+
+
+def variants(*full: T) -> Sequence[T]:
+    """Return variants of a test: all of them for the full matrix, else the first."""
+    return full if FULL else full[:1]
 
 
 async def settled(console: Console) -> None:

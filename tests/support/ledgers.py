@@ -28,6 +28,7 @@ from ledger.events import (
     evolve,
     fold,
     monitors,
+    operations,
     periods,
     reconciliations,
     seals,
@@ -351,6 +352,9 @@ FAMILIES: dict[Any, type[Any]] = {
         (periods.PeriodEvent, periods.Periods),
         (monitors.MonitorEvent, monitors.Monitor),
         (reconciliations.ReconciliationEvent, reconciliations.Reconciliation),
+        (operations.RebuildEnded, operations.Rebuilds),
+        (operations.VerificationEnded, operations.Verifications),
+        (operations.FollowerEvent, operations.FollowerStops),
         (webhooks.WebhookEvent, webhooks.Webhook),
     )
     for event in members(union)

@@ -13,9 +13,12 @@ from typing import Any
 import msgspec
 import nats
 from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
+from pydantic import SecretStr
 
 from tests.support.processes import until
 
+UNACKNOWLEDGED = ConsumerConfig(ack_policy=AckPolicy.NONE)  # or JetStream stops after a thousand messages
 PROGRAM = Path(sys.executable).with_name("nats-server")
 
 
@@ -31,6 +34,11 @@ class NatsServer:
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of a ledger that publishes to it."""
+        return {"ledger_nats_url": SecretStr(self.url)}
 
     @property
     def pid(self) -> int:
@@ -57,6 +65,10 @@ class NatsServer:
         """)
         self._process = await asyncio.create_subprocess_exec(PROGRAM, "-c", file, stdin=asyncio.subprocess.DEVNULL)
         self.port = await until(lambda: self._read_port(ports))
+
+    async def read_bodies(self) -> list[bytes]:
+        """Return what was published, in order."""
+        return [message.data for message in await read_messages(self.url)]
 
     async def kill(self) -> None:
         """Kill the server as a crash does."""
@@ -117,7 +129,7 @@ async def read_messages(url: str, stream: str = "ledger", subject: str = ">") ->
     async with jetstream(url) as js:
         count = (await js.stream_info(stream)).state.messages
         if count:
-            consumer = await js.pull_subscribe(subject, stream=stream, durable=None)
+            consumer = await js.pull_subscribe(subject, stream=stream, config=UNACKNOWLEDGED)
             while (await consumer.consumer_info()).num_pending:
                 found += await consumer.fetch(batch=1000, timeout=10)
     return found

@@ -12,11 +12,11 @@ def next_path(answer: Response) -> str | None:
     return link and link[1]
 
 
-async def all_items(api: Api, path: str | None) -> list[dict[str, Any]]:
+async def all_items(api: Api, path: str | None, **options: Any) -> list[dict[str, Any]]:
     """Return all items of a list, page by page."""
     found: list[dict[str, Any]] = []
     while path is not None:
-        answer = await api.get(path)
+        answer = await api.get(path, **options)
         assert 200 == answer.status, answer
         found += answer.body
         path = next_path(answer)

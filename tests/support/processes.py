@@ -194,6 +194,10 @@ class Ledger:
         """Return the id of its writer process, if it has one."""
         return [row.pid for row in processes() if row.parent == self.pid and " -m web.writer " in row.command]
 
+    def publishers(self) -> list[int]:
+        """Return the id of its publisher process, if it has one."""
+        return [row.pid for row in processes() if row.parent == self.pid and " -m web.publisher " in row.command]
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -46,6 +46,7 @@ new MutationObserver(() => {
 }).observe(document, { subtree: true, childList: true });
 """
 NAMED = "![...document.querySelectorAll('main a.name')].some((each) => each.innerText.startsWith('…'))"
+DRAWN = "![...document.querySelectorAll('main .spark')].some((each) => !each.firstChild)"
 MORE = {"overview-then": "?at={past}"}  # pictures beside those of each view
 
 
@@ -124,10 +125,10 @@ async def shoot_all(console: Console, demo: Demo, names: list[str]) -> None:
     for name, path in paths.items():
         for width in SIZES if is_wanted(name, names) else ():
             await console.page.look(scheme=SCHEMES[0], width=width, height=SIZES[width])
-            await console.open(path)
+            await console.load(path)
             await asyncio.sleep(CHART_SECONDS if name == "operations" else 0)
             await shoot(console, name, width)
-    await console.open()
+    await console.load()
     await console.click(".menu-body button:last-child")
     for width in SIZES if is_wanted("sign-in", names) else ():
         await shoot(console, "sign-in", width)
@@ -140,7 +141,7 @@ async def report_readiness(console: Console) -> None:
     took = []
     for _ in range(ROUNDS):
         await console.page.navigate("about:blank")
-        await console.open()
+        await console.load()
         await console.until("window.readyAt")
         took.append(await console.run("window.readyAt"))
     each = ", ".join(f"{milliseconds:.0f}" for milliseconds in took)
@@ -156,7 +157,7 @@ async def shoot(console: Console, name: str, width: int) -> None:
     for scheme in SCHEMES:
         await console.page.look(scheme=scheme, width=width, height=SIZES[width])
         await settled(console)
-        await console.until(NAMED)
+        await console.until(f"{NAMED} && {DRAWN}")
         await asyncio.sleep(ANIMATION_SECONDS)
         target = FOLDER / f"{name}-{scheme}-{width}.png"
         target.write_bytes(shrink(await console.page.screenshot()))

@@ -20,6 +20,7 @@ from ledger.commands.command import Command, Credential, FactorSecret, SealedSec
 from ledger.commands.holds import CaptureHold, ExpireHold, PlaceHold, VoidHold
 from ledger.commands.journal import NewPosting, PostJournalEntry
 from ledger.commands.monitors import CreateMonitor, Crossing, DeleteMonitor, RecordCrossings
+from ledger.commands.operations import to_command
 from ledger.commands.periods import ClosePeriod, ReopenPeriod
 from ledger.commands.reconciliations import MatchedLine, ReconcileStatement, Statement, Undone, UndoReconciliations
 from ledger.commands.reversals import ReverseTransaction
@@ -52,6 +53,13 @@ from ledger.events.account_labels import Labels
 from ledger.events.accounts import world_account_id
 from ledger.events.clients import ClientSecret, Grants
 from ledger.events.monitors import Rule
+from ledger.events.operations import (
+    FollowerResumed,
+    FollowerStopped,
+    OperationEvent,
+    RebuildEnded,
+    VerificationEnded,
+)
 from ledger.events.seals import SealHeadAccepted
 from ledger.events.second_factors import second_factor_stream
 from ledger.events.tokens import Pair
@@ -239,6 +247,7 @@ def history() -> list[tuple[UUID, Command]]:
         *schedules(),
         *monitors(),
         *reconciliations(),
+        *operations(),
         *webhooks(),
         *(
             TransferMoney(
@@ -495,11 +504,27 @@ def reconciliations() -> list[Command]:
     ]
 
 
+def operations() -> list[Command]:
+    """Return the records of a rebuild, a verification, and a follower that stopped and resumed."""
+    now, stop_id = datetime.now(UTC), fixed_id(171)
+    events: list[OperationEvent] = [
+        RebuildEnded(
+            operation_id=fixed_id(170), projection="users", outcome="swapped", ended_at=now, position=9, differing=1
+        ),
+        VerificationEnded(
+            operation_id=fixed_id(172), extent="whole", outcome="succeeded", ended_at=now, position=9, findings=0
+        ),
+        FollowerStopped(stop_id=stop_id, follower="seals", stopped_at=now, position=8, error="no", error_position=9),
+        FollowerResumed(stop_id=stop_id, follower="seals", resumed_at=now, position=8, by="operator"),
+    ]
+    return [to_command(event) for event in events]
+
+
 def webhooks() -> list[Command]:
     """Return webhooks: one has two secrets and was asked for events again, one is disabled, and one is deleted."""
-    ids = [fixed_id(number) for number in (170, 171, 172)]
+    ids = [fixed_id(number) for number in (190, 191, 192)]
     every = WebhookSettings("https://example.com/all", ("MoneyTransferred",), "users:", "account", "of the shop")
-    secrets = [SealedSecret(fixed_id(180 + number), b"sealed") for number in range(4)]
+    secrets = [SealedSecret(fixed_id(195 + number), b"sealed") for number in range(4)]
     return [
         CreateWebhook(webhook_id=ids[0], settings=WebhookSettings("https://example.com/hooks"), secret=secrets[0]),
         CreateWebhook(webhook_id=ids[1], settings=every, secret=secrets[1], client_id=MACHINE, from_position=1),

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
-from ledger.store.hosts import HEAD_START_SECONDS, connect_first, split_hosts
+from ledger.store.hosts import HEAD_START_SECONDS, connect_first, name_server, split_hosts
 
 URL = "postgresql://ledger:secret@a,b:5433,c/ledger?target_session_attrs=read-write"
 A = "postgresql://ledger:secret@a/ledger?target_session_attrs=read-write"
@@ -118,3 +119,18 @@ async def test_no_connection_is_left_when_the_caller_gives_up() -> None:
         await servers.choose()
     await asyncio.sleep(0.01)
     assert 1 == len(asyncio.all_tasks())
+
+
+async def test_a_switchover_is_logged_once_without_name_and_password() -> None:
+    await Servers(a=accept, b=refuse, c=refuse).choose()
+    with capture_logs() as lines:
+        for _ in range(2):
+            await Servers(a=refuse, b=accept, c=refuse).choose()
+        await Servers(a=accept, b=accept, c=accept).choose()
+    assert [("b:5433", "a"), ("a", "b:5433")] == [(line["server"], line["before"]) for line in lines]
+    assert "secret" not in str(lines)
+
+
+def test_a_server_is_named_by_its_host_and_port() -> None:
+    urls = [A, B, *split_hosts("postgresql://ledger:secret@/ledger?host=d,/run&port=1,2")]
+    assert ["a", "b:5433", "d:1", "/run:2"] == [*map(name_server, urls)]

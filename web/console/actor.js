@@ -1,6 +1,6 @@
 // What a user, a machine client or a session did: the commands, newest first, each with its outcome.
 
-import { showJson } from "./confirm.js";
+import { showJson } from "./dialog.js";
 import { copyable, h } from "./dom.js";
 import { badge, count, money, shortId, when, words } from "./format.js";
 import { accountLink, transactionLink } from "./names.js";
@@ -10,7 +10,7 @@ import { table } from "./table.js";
 export function commandsTable(context, actorId, onSession) {
   const source = context.source(`/v1/audit/actors/${actorId}`);
   if (context.at?.time) source.load = until(context.at.time, source.load);
-  return table({ label: "What was done", columns: columns(context, onSession), source, signal: context.signal, empty: "Nothing yet", onOpen: (command) => showJson(nameOf(command), command, context.signal) });
+  return table({ label: "What was done", columns: columns(context, onSession), source, signal: context.signal, empty: "Nothing yet", onOpen: (command) => showJson(nameOf(command), command) });
 }
 
 function until(time, load) {

@@ -1,7 +1,10 @@
 // Requests of the public API. The browser attaches the session's cookie; no script sees a token.
 
 const MAX_CACHED = 400; // responses
-const cache = new Map(); // by URL, least recently used first: { body, etag, next }
+const MAX_CACHED_ITEMS = 10_000; // of the lists among them
+const sizeOf = ({ body }) => (Array.isArray(body) ? body.length : 1);
+let cachedItems = 0;
+const cache = new Map(); // by URL, least recently used first: { body, etag, next, readAt }
 const handlers = { renew: async () => false, lost: () => {} };
 
 /** A refusal of the service, or no response at all. `errors` has an entry for each reason. */
@@ -16,6 +19,11 @@ export class Problem extends Error {
     this.traceId = first.trace_id;
     this.body = body;
   }
+}
+
+/** Return whether a problem is that of a moment: the service is busy, or does not respond. */
+export function isPassing({ status }) {
+  return status === 0 || status === 429 || status >= 500;
 }
 
 function capital(text) {
@@ -50,9 +58,15 @@ export function known(path, query = {}) {
   return cache.get(url(path, query))?.body;
 }
 
+/** Return when a body was last read, in milliseconds, or undefined. */
+export function readAt(path, query = {}) {
+  return cache.get(url(path, query))?.readAt;
+}
+
 /** Forget what was read, because somebody else has signed in. */
 export function forget() {
   cache.clear();
+  cachedItems = 0;
 }
 
 async function read(address, signal) {
@@ -60,10 +74,16 @@ async function read(address, signal) {
   const headers = before?.etag ? { "If-None-Match": before.etag } : {};
   const response = await send("GET", address, { headers, signal });
   const entry = response.status === 304 ? before : { body: response.status === 204 ? null : await response.json(), etag: response.headers.get("ETag"), next: nextOf(response) };
-  cache.delete(address);
-  cache.set(address, entry);
-  if (cache.size > MAX_CACHED) cache.delete(cache.keys().next().value);
+  drop(address);
+  cache.set(address, { ...entry, readAt: Date.now() });
+  cachedItems += sizeOf(entry);
+  while (cache.size > MAX_CACHED || cachedItems > MAX_CACHED_ITEMS) drop(cache.keys().next().value);
   return entry;
+}
+
+function drop(address) {
+  if (cache.has(address)) cachedItems -= sizeOf(cache.get(address));
+  cache.delete(address);
 }
 
 function nextOf(response) {

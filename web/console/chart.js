@@ -31,8 +31,10 @@ export function stepChart({ points, until, currency, label, onZoom, isZoomed }) 
     hasHolds && svg("path", { class: "held", d: between(times, balances, free, x, y) }),
     svg("path", { class: "line", d: steps(times, balances, x, y) }),
     selection, cursor);
-  const plot = h("div", { class: "plot", tabindex: "0", role: "img", "aria-label": label }, drawing,
-    h("div", { class: "y-labels", "aria-hidden": "true" }, ticks(low, high).map((tick) => h("span", { style: { top: `${(100 * y(tick)) / HEIGHT}%` } }, amount(Math.round(tick), currency)))),
+  const marks = ticks(low, high).map((tick) => [tick, amount(Math.round(tick), currency)]);
+  const gutter = `${Math.max(...marks.map(([, text]) => text.length)) + 1}ch`;
+  const plot = h("div", { class: "plot", tabindex: "0", role: "img", "aria-label": label, style: { "--gutter": gutter } }, drawing,
+    h("div", { class: "y-labels", "aria-hidden": "true" }, marks.map(([tick, text]) => h("span", { style: { top: `${(100 * y(tick)) / HEIGHT}%` } }, text))),
     h("div", { class: "x-labels", "aria-hidden": "true" }, [times[0], until].map((time) => h("span", {}, dateText(times[0]) === dateText(until) ? clockText(time) : dateText(time)))));
   const reset = h("button", { type: "button", class: "plain", hidden: !isZoomed, onclick: () => onZoom() }, "Show all");
 
@@ -54,7 +56,7 @@ function listen(plot, { times, x, show, selection, onZoom }) {
   let from = null;
   let index = times.length;
   const unit = (event) => {
-    const box = plot.getBoundingClientRect();
+    const box = plot.querySelector("svg").getBoundingClientRect();
     return Math.max(0, Math.min(WIDTH, ((event.clientX - box.left) / box.width) * WIDTH));
   };
   const nearest = (place) => times.findLastIndex((time) => x(time) <= place + 1);

@@ -68,6 +68,11 @@ export function problemState(problem, again = null) {
   return state("error", problem.message, [help, trace].filter(Boolean).join(" · "), retry);
 }
 
+/** Return a line that says since when content has not been refreshed, and why. */
+export function staleNote(problem, time) {
+  return h("p", { class: "stale", role: "status" }, `! As of ${time}: ${problem.message}`);
+}
+
 /** Return grey lines that stand for content. They become visible after 100 ms. */
 export function loading(lines = 3) {
   return h("div", { class: "loading", role: "status" }, h("span", { class: "unseen" }, "Loading"),

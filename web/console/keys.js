@@ -23,7 +23,7 @@ function press(key) {
   if (view) navigate(view.path);
   else if (key === "g") isGoing = true;
   else if (key === "/") document.getElementById("search")?.focus();
-  else if (key === "?") showKeys();
+  else if (key === "?") void showKeys();
   else if (key === "n") setAt(null);
   else if (key === "[" || key === "]") step(key === "[" ? -1 : 1);
   else if (key === "j" || key === "k") return enterTable();
@@ -43,7 +43,8 @@ function enterTable() {
   return true;
 }
 
-function showKeys() {
+async function showKeys() {
+  const { openDialog } = await import("./dialog.js");
   const rows = [
     ["/", "Search"],
     ...VIEWS.filter((view) => view.key && can(...view.roles)).map((view) => [`g ${view.key}`, view.name]),
@@ -53,11 +54,10 @@ function showKeys() {
     ["n", "Now"],
     ["?", "These keys"],
   ];
-  const dialog = h("dialog", { class: "keys", "aria-label": "Keys" },
-    h("h2", {}, "Keys"),
-    h("dl", {}, rows.map(([keys, text]) => h("div", {}, h("dt", {}, keys.split(" ").map((key) => h("kbd", {}, key))), h("dd", {}, text)))),
-    h("form", { method: "dialog" }, h("button", {}, "Close")));
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+  const dialog = openDialog("Keys", { size: "narrow" });
+  const close = h("button", { type: "button", onclick: dialog.close }, "Close");
+  dialog.show(
+    h("dl", { class: "keys" }, rows.map(([keys, text]) => h("div", {}, h("dt", {}, keys.split(" ").map((key) => h("kbd", {}, key))), h("dd", {}, text)))),
+    h("div", { class: "buttons" }, close));
+  close.focus();
 }

@@ -63,6 +63,8 @@ async function firstTime() {
 }
 
 async function leave() {
+  feed.stop();
+  showing?.abort(); // so that nothing asks without a session
   await session.signOut().catch(() => {});
   askToSignIn();
 }
@@ -83,7 +85,7 @@ function askToSignIn() {
 
 /** Show the view of the address. `keeps` leaves the view before in its place until the new one is ready. */
 async function show({ keeps = false } = {}) {
-  if (document.body.classList.contains("signed-out")) return;
+  if (document.body.classList.contains("signed-out") || !session.who()) return; // signing out takes a moment
   showing?.abort();
   const mine = new AbortController();
   showing = mine;

@@ -9,6 +9,7 @@ import { can, who } from "./session.js";
 const MAX_KNOWN = 20_000;
 const MAX_ASKING = 4; // requests at the same time
 const known = new Map(); // by kind and id
+const machines = new Map(); // names by id; null for what is no machine client
 const waiting = new Map(); // elements that wait for a name, by kind and id
 const queue = [];
 let asking = 0;
@@ -37,6 +38,28 @@ export function userLink(id) {
   if (id === who()?.id) return h("span", { title: id }, who().username);
   if (!can("admin", "auditor")) return h("span", { class: "id", title: id }, shortId(id));
   return named("user", id, h("a", { href: link(`/people/${id}`), class: "name", title: id }));
+}
+
+/** Return the name of who sent a command, a user or a machine client; the log knows which. */
+export function actorLink(id) {
+  if (id === null || id === who()?.id || known.has(`user${id}`) || !can("admin", "auditor")) return userLink(id);
+  const place = h("span", { class: "id", title: id }, shortId(id));
+  void machineName(id).then((name) => place.replaceWith(name === null ? userLink(id) : machineLink(id, name))).catch(() => {});
+  return place;
+}
+
+/** Return the name of a machine client, or null if the id is not that of one. For admins and auditors. */
+export async function machineName(id) {
+  if (known.has(`user${id}`)) return null;
+  if (!machines.has(id)) {
+    const [first] = await get("/v1/events", { query: { stream: id, limit: 1 } });
+    machines.set(id, first?.topic === "ClientRegistered" ? first.state.name : null);
+  }
+  return machines.get(id);
+}
+
+function machineLink(id, name) {
+  return h("a", { href: link(`/people/${id}`), class: "name", title: id }, name);
 }
 
 /** Return a link to a transaction. */

@@ -34,7 +34,7 @@ function figureOf(transaction, postings) {
   const [{ currency }] = postings;
   const total = receivers.reduce((sum, { cents }) => sum + cents, 0n);
   const parts = partsOf({ ...transaction, amount_cents: Number(total) });
-  if (isPair) payers[0].cents = receivers[0].cents = leftOf(parts);
+  if (isPair) payers[0].cents = receivers[0].cents = movedOf(parts);
   return h("figure", { class: "flow", role: "group", "aria-label": `${count(payers.length)} paid ${amount(total, currency)} ${currency} to ${count(receivers.length)}` },
     listOf("Paid", payers, currency),
     h("div", { class: "ribbons", style: { height: `${height}px` } },
@@ -43,9 +43,9 @@ function figureOf(transaction, postings) {
     listOf("Received", receivers, currency));
 }
 
-/** Return how much of an amount has moved or may still move: what was released has left nobody. */
-function leftOf(parts) {
-  return parts.reduce((sum, { cents, kind }) => (kind === "ended" ? sum : sum + BigInt(cents)), 0n);
+/** Return how much of an amount has moved: what is held, or was released, has left nobody. */
+function movedOf(parts) {
+  return parts.reduce((sum, { cents, kind }) => (kind === "moved" ? sum + BigInt(cents) : sum), 0n);
 }
 
 /** Return the rows of a side: the largest amounts, and the rest as one. */
@@ -61,7 +61,7 @@ function listOf(name, rows, currency) {
   const sign = name === "Paid" ? -1 : 1;
   return h("ul", { class: `side ${name.toLowerCase()}`, "aria-label": name }, rows.map(({ id, rest, cents }) => h("li", {},
     h("span", { class: "flow-name" }, rest ? `${count(rest)} other accounts` : accountLink(id)),
-    h("span", { class: sign < 0 ? "money negative" : "money" }, sign < 0 ? "" : "+", amount(sign < 0 ? -cents : cents, currency)))));
+    cents !== 0n && h("span", { class: sign < 0 ? "money negative" : "money" }, sign < 0 ? "" : "+", amount(sign < 0 ? -cents : cents, currency)))));
 }
 
 function labelOf(parts, currency) {

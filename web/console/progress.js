@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { badge, count, when, words } from "./format.js";
-import { userLink } from "./names.js";
+import { actorLink } from "./names.js";
 
 const KINDS = { running: "warn", compared: "good", succeeded: "good", failed: "bad", interrupted: "warn", cancelled: "plain" };
 
@@ -24,7 +24,7 @@ export function progress(operation, label) {
 
 /** Return who started an operation, when, and how long it took. */
 export function origin(operation) {
-  return h("p", { class: "muted" }, "Started by ", userLink(operation.started_by), " at ", when(operation.started_at, { short: true }), operation.state === "running" ? "" : `, took ${seconds(operation.seconds)}`);
+  return h("p", { class: "muted" }, "Started by ", actorLink(operation.started_by), " at ", when(operation.started_at, { short: true }), operation.state === "running" ? "" : `, took ${seconds(operation.seconds)}`);
 }
 
 /** Return a duration as a person reads it. */

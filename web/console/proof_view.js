@@ -126,7 +126,7 @@ function incapable(reason) {
 function unknownKey(keyId) {
   return h("div", { class: "verdict unknown", role: "status" },
     h("p", { class: "verdict-title" }, h("span", { "aria-hidden": "true" }, "? "), "Not proven: the key is unknown"),
-    h("p", {}, "The block is signed with the key ", copyable(keyId, shortId(keyId)), ", which the service does not publish. If the key was changed since, paste the one of that time. Otherwise somebody else signed this."));
+    h("p", {}, "The service does not publish the key that the block is signed with. If the key was changed since, paste the one of that time. Otherwise somebody else signed this. Its id: ", copyable(keyId, shortId(keyId))));
 }
 
 /** Return what was proven, with the path of the event that the reader chooses. */
@@ -142,7 +142,7 @@ function proven(checked, own) {
   return [
     h("div", { class: "verdict", role: "status" },
       h("p", { class: "verdict-title good" }, h("span", { "aria-hidden": "true" }, "✓ "), "Verified in this browser"),
-      h("p", { class: "muted" }, `${events} in ${blocks.length === 1 ? "block" : "blocks"} ${blocks.map(count).join(", ")} of the log, unchanged. Checked at ${clockText(Date.now())}, with the key `, copyable(block.key_id, shortId(block.key_id)), own ? ", which you pasted." : ", which the service publishes.")),
+      h("p", { class: "muted" }, `${events} in ${blocks.length === 1 ? "block" : "blocks"} ${blocks.map(count).join(", ")} of the log, unchanged. Checked at ${clockText(Date.now())}, with the key that ${own ? "you pasted" : "the service publishes"}: `, copyable(block.key_id, shortId(block.key_id)))),
     checked.length > 1 && h("label", { class: "path-of" }, "The path of", choose),
     picture,
     h("div", { class: "told-apart" },

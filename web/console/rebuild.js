@@ -1,6 +1,6 @@
 // A projection: its state, and its rebuild from the log with progress, differences and swap.
 
-import { changeButton } from "./confirm.js";
+import { changeButton } from "./dialog.js";
 import { facts, h } from "./dom.js";
 import { count, words } from "./format.js";
 import { operationBadge, origin, progress, seconds, valueText } from "./progress.js";

@@ -3,9 +3,14 @@
 import { get } from "./api.js";
 import { h } from "./dom.js";
 import { navigate } from "./router.js";
+import { can } from "./session.js";
 
 const UUID = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
 const CODE = /^[\w.-]+(?::[\w.-]+)+$/;
+const FIRST_TOPICS = { // of the streams that a view shows
+  people: ["UserCreated", "ClientRegistered"],
+  transactions: ["MoneyTransferred", "JournalEntryPosted", "HoldPlaced", "TransactionReversed", "TransactionScheduled"],
+};
 
 /** Return the search box. */
 export function searchBox() {
@@ -25,6 +30,7 @@ export function searchBox() {
 
 async function find(text) {
   if (UUID.test(text)) {
+    if (can("admin", "auditor")) return placeOf(text);
     if (await exists(`/v1/transactions/${text}`)) return { path: `/transactions/${text}` };
     return { path: `/accounts/${text}` };
   }
@@ -34,6 +40,13 @@ async function find(text) {
   }
   const [transaction] = (await exists("/v1/transactions", { reference: text, limit: 1 })) ?? [];
   return transaction ? { path: "/transactions", query: { reference: text } } : { path: "/accounts", query: { q: text } };
+}
+
+/** Return where something is shown, by the first event of its id. */
+async function placeOf(id) {
+  const [first] = (await exists("/v1/events", { stream: id, limit: 1 })) ?? [];
+  const [view] = Object.entries(FIRST_TOPICS).find(([, topics]) => topics.includes(first?.topic)) ?? ["accounts"];
+  return { path: `/${view}/${id}` };
 }
 
 function exists(path, query) {

@@ -36,7 +36,7 @@ export function drawTimeBar() {
   const point = at();
   slider.min = String(min);
   slider.max = String(Math.max(max, min + 1));
-  if (!isDragging || !point) slider.value = String(point ? value : max);
+  if (!isDragging || !point) slider.value = point ? String(value) : slider.max;
   slider.setAttribute("aria-valuetext", point ? label(point) : "now");
   slider.style.setProperty("--part", `${max > min ? (100 * (Number(slider.value) - min)) / (max - min) : 100}%`);
   now.setAttribute("aria-pressed", String(point === null));

@@ -1,4 +1,4 @@
-// Accounts as a tree of their codes. Sums are computed here, of exactly the accounts that are shown.
+// Accounts as a tree of their codes, with the sums of exactly the accounts that are shown.
 
 const UNCODED = "\uffff1"; // groups that sort behind all codes
 const WORLD = "\uffff2";
@@ -14,7 +14,7 @@ export function matches(account, { q = "", type = "", status = "", world = "" },
   return q.toLowerCase().split(/\s+/).every((word) => text.includes(word) || (word.length >= PART_OF_ID && account.id.includes(word)));
 }
 
-/** Return the tree of these accounts: { code, label, groups, accounts, count, sums }, with sums by currency. */
+/** Return the tree of these accounts: { code, label, groups, accounts, count, sums }; `sums` has { cents, count } by currency. */
 export function buildTree(accounts) {
   const root = groupOf("", "");
   for (const account of accounts) place(root, account);
@@ -44,7 +44,8 @@ function place(root, account) {
 
 function add(group, account) {
   group.count += 1;
-  group.sums.set(account.currency, (group.sums.get(account.currency) ?? 0n) + BigInt(account.balance_cents));
+  const { cents, count } = group.sums.get(account.currency) ?? { cents: 0n, count: 0 };
+  group.sums.set(account.currency, { cents: cents + BigInt(account.balance_cents), count: count + 1 });
 }
 
 function arrange(group) {
@@ -69,6 +70,11 @@ export function openAtFirst(tree, most) {
     level = level.flatMap((group) => group.groups);
   }
   return open;
+}
+
+/** Return the name of a group without a code, as the service calls it, or the code. */
+export function nameOfGroup(code) {
+  return { [UNCODED]: "uncoded", [WORLD]: "world" }[code] ?? code;
 }
 
 /** Return the rows of the tree; `open` names the groups whose content is shown, and null stands for all. */

@@ -1,6 +1,6 @@
 // The verification of the whole ledger: started here, followed while it runs, and its findings.
 
-import { changeButton } from "./confirm.js";
+import { changeButton } from "./dialog.js";
 import { card, h } from "./dom.js";
 import { count, words } from "./format.js";
 import { operationBadge, origin, progress, valueText } from "./progress.js";
@@ -18,7 +18,7 @@ export function verification(context) {
   const result = watched.region(({ last }) => (last ? draw(last) : none()));
   const actions = watched.region((isRunning) => buttons(context, watched, isRunning), { part: ({ last }) => last?.state === "running", lines: 0 });
   actions.classList.add("actions");
-  return card("Verification", result, { actions, className: "verification" });
+  return card("Verification", [result, watched.stale], { actions, className: "verification" });
 }
 
 function none() {

@@ -1,8 +1,9 @@
 // What a view gets to show itself: where it is, when it is, and panels that fill themselves and stay fresh.
 
 import * as api from "./api.js";
-import { fill, h, loading, problemState, refill } from "./dom.js";
+import { fill, h, loading, problemState, refill, staleNote } from "./dom.js";
 import { onEvent } from "./feed.js";
+import { clockText } from "./format.js";
 import { link, navigate } from "./router.js";
 import { can, who } from "./session.js";
 import { atQuery, neighbours } from "./time.js";
@@ -43,6 +44,8 @@ export function contextOf({ params, query, at, signal }) {
       const load = (address) => api.page(address === first ? first : address.replace(/([?&]limit=)\d+/, `$1${NEXT}`), { signal });
       return { first, load };
     },
+    /** Call a function after events, all or those that fit. What takes long is called less often, so that a page costs the service little. */
+    follow: (refresh, fits = () => true) => follow(context, refresh, fits),
     panel: (path, options, draw) => panel(context, path, timed(path, options), options, draw),
   };
   const timed = (path, { query: given = {}, at: isTimed = false }) => {
@@ -55,13 +58,17 @@ export function contextOf({ params, query, at, signal }) {
 
 /**
  * Return an element that shows a body of the API: what is known of it at once, then what is true, then, if it is
- * `live`, what new events make of it, and `every` so many milliseconds what is true then. `draw` returns its content,
- * and must not fail for any body; an element that it returns again stays in its place, with the focus.
+ * `live`, what new events make of it, and `every` so many milliseconds what is true then. If it cannot be refreshed, it
+ * says since when. `draw` returns its content, and must not fail for any body; an element that it returns again stays
+ * in its place, with the focus.
  */
 function panel(context, path, request, { live = false, every = 0, lines = 3 }, draw) {
   const region = h("div", { class: "panel" });
   let shown = null; // as text
+  let note = null; // that this is old
   const show = (body) => {
+    note?.remove();
+    note = null;
     const text = JSON.stringify(body);
     if (text === shown) return;
     const isFirst = shown === null;
@@ -80,14 +87,18 @@ function panel(context, path, request, { live = false, every = 0, lines = 3 }, d
         if (!context.signal.aborted) await refresh(attempts - 1);
         return;
       }
-      if (shown === null || error.status) { shown = null; fill(region, problemState(error, () => void refresh())); }
+      if (shown !== null && api.isPassing(error)) {
+        note?.remove();
+        note = staleNote(error, clockText(api.readAt(path, request.query) ?? Date.now()));
+        region.append(note);
+      } else { shown = null; fill(region, problemState(error, () => void refresh())); }
     }
   };
   const before = api.known(path, request.query);
   if (before === undefined) region.append(loading(lines));
   else show(before);
   region.ready = refresh();
-  if (live) followWith(context, live, refresh);
+  if (live) context.follow(() => refresh(), (event) => !event || live === true || live(event));
   if (every && context.isNow) repeat(context, every, refresh);
   return region;
 }
@@ -97,19 +108,23 @@ function repeat(context, milliseconds, refresh) {
   context.onLeave(() => clearInterval(timer));
 }
 
-/** Refresh after events. What takes long is asked for less often, so that a page costs the service little. */
-function followWith(context, live, refresh) {
-  let timer = 0;
+function follow(context, refresh, fits) {
+  let timer = 0; // of the next refresh, and until it has ended
   let free = 0; // when the next refresh may begin
+  let isDue = false;
+  const plan = () => { timer = setTimeout(run, Math.max(LIVE_MILLISECONDS, free - performance.now())); };
   const run = async () => {
+    isDue = false;
     const began = performance.now();
     await refresh();
     free = performance.now() + COST_FACTOR * (performance.now() - began);
     timer = 0;
+    if (isDue && !context.signal.aborted) plan(); // there was an event while it read
   };
   context.onEvent((event) => {
-    if (timer || (event && typeof live === "function" && !live(event))) return;
-    timer = setTimeout(run, Math.max(LIVE_MILLISECONDS, free - performance.now()));
+    if (!fits(event)) return;
+    isDue = true;
+    if (!timer) plan();
   });
   context.onLeave(() => clearTimeout(timer));
 }

@@ -1,30 +1,35 @@
 // What changes without an event in the log, such as progress: asked for again and again, until the view is left.
 
 import * as api from "./api.js";
-import { fill, h, loading, problemState } from "./dom.js";
+import { fill, h, loading, problemState, staleNote } from "./dom.js";
+import { clockText } from "./format.js";
 
 const HIDDEN_MILLISECONDS = 2000; // a hidden page asks nothing
 
 /**
  * Ask for a body repeatedly, `every(body)` milliseconds after the last response. The object has the `body`, `again()`,
  * which asks at once, and `region(draw, {part, lines})`: an element that shows the body, or the part of it that
- * matters, and is drawn again only if that has changed.
+ * matters, and is drawn again only if that has changed. Its element `stale` says since when there is no response.
  */
 export function watch(context, path, { every, read = () => context.get(path) }) {
   const listeners = new Map(); // by the element that they draw
   const seen = new WeakSet(); // elements that were in the page
   let timer = 0;
   let reading = null;
-  const watched = { body: api.known(path), problem: null, again, region };
+  let readAt = api.readAt(path);
+  const watched = { body: api.known(path), problem: null, stale: h("div", {}), again, region };
   const come = async () => {
     try {
       watched.body = await read();
       watched.problem = null;
+      readAt = Date.now();
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof api.Problem)) throw error;
       watched.problem = error;
     }
+    const isStale = watched.problem && watched.body !== undefined;
+    fill(watched.stale, isStale && staleNote(watched.problem, clockText(readAt)));
     for (const [element, show] of listeners) {
       if (element.isConnected) seen.add(element);
       else if (seen.has(element)) listeners.delete(element);

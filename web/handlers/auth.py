@@ -37,7 +37,7 @@ from ledger.store.connections import UNREACHABLE, Reader
 from ledger.values.ids import new_id
 from ledger.write.group import Origin, Outcome
 from web import requests
-from web.handlers.codes import admit, is_failed_guess, read_login_code
+from web.handlers.codes import admit, is_failed_guess, read_login_code, warn_of_wrong_code
 from web.http.dry_run import find_dry_run
 from web.http.idempotency import compute_retry_hash, make_unkeyed_origin
 from web.http.json import REPLAYED, answer, answer_empty, answer_outcome, parse, read_json
@@ -68,8 +68,10 @@ async def log_in(request: web.Request) -> Reply:
     attempt = await admit(request, body.username, read_address(request))
     try:
         credential = await _check_password(runtime, body.username, secret.get_secret_value())
-        code = await read_login_code(runtime, credential.user_id, body.otp)
-        reply = await sign_tokens(request, await _start_session(request, credential, code))
+        with warn_of_wrong_code(request, credential.user_id, read_address(request)):
+            code = await read_login_code(runtime, credential.user_id, body.otp)
+            started = await _start_session(request, credential, code)
+        reply = await sign_tokens(request, started)
     except Exception as error:
         if not is_failed_guess(error):
             request[LIMITS] = attempt.quotas_after_refund

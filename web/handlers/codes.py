@@ -1,10 +1,11 @@
 """Presented secrets: the code that a login needs, and attempts that count as failed logins if they are wrong."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
+import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
@@ -18,7 +19,9 @@ from ledger.identity.second_factors import match_code, read_factor
 from ledger.runtime import Runtime
 from web.http.dry_run import find_dry_run
 from web.http.ratelimit import LIMITS
-from web.http.request import RUNTIME
+from web.http.request import REQUEST_ID, RUNTIME
+
+log = structlog.get_logger(__name__)
 
 NOT_PRESENT = "must be the present password"
 
@@ -35,6 +38,22 @@ async def read_login_code(runtime: Runtime, user_id: UUID, presented: SecretStr 
     if code is None:
         raise Refused(WRONG_OTP)
     return code
+
+
+@contextmanager
+def warn_of_wrong_code(request: web.Request, user_id: UUID, address: str) -> Iterator[None]:
+    """Log that a code was wrong in the context, where the password was right: somebody may have got hold of it."""
+    try:
+        yield
+    except Refused as error:
+        if WRONG_OTP in error.refusals:
+            log.warning(
+                "login refused: the password was right, and the one-time code was wrong",
+                user_id=str(user_id),
+                address=address,
+                request_id=request[REQUEST_ID],
+            )
+        raise
 
 
 def is_failed_guess(error: Exception) -> bool:

@@ -1,4 +1,7 @@
-"""The API description (OpenAPI 3.1) and the page that shows it, which loads nothing from other hosts."""
+"""The descriptions of the API (OpenAPI 3.1) and of events (AsyncAPI 3.0), and the page that shows the first.
+
+The page loads nothing from other hosts.
+"""
 
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +13,7 @@ from web.http.params import Parameter
 from web.http.response import Reply
 
 OPENAPI = web.AppKey("OPENAPI", bytes)
+ASYNCAPI = web.AppKey("ASYNCAPI", bytes)
 
 FOLDER = Path(__file__).parent.parent / "docs"
 PAGE = "index.html"
@@ -34,6 +38,11 @@ _HEADERS = {
 async def get_api_document(request: web.Request) -> Reply:
     """GET /openapi.json."""
     return Reply(body=request.app[OPENAPI], content_type="application/json")
+
+
+async def get_events_document(request: web.Request) -> Reply:
+    """GET /asyncapi.json."""
+    return Reply(body=request.app[ASYNCAPI], content_type="application/json")
 
 
 async def get_docs_page(request: web.Request) -> Reply:  # noqa: ARG001 - the shape all handlers share

@@ -11,6 +11,7 @@ from ledger.followers.follower import FollowerStatus
 from ledger.projections import holds, schedules
 from ledger.runtime import Runtime
 from ledger.service.health import Health
+from ledger.service.operations.ended import read_ended
 from ledger.settings import Settings
 from ledger.store.connections import UNREACHABLE
 from web.http.json import answer
@@ -49,7 +50,8 @@ async def get_metrics(request: web.Request) -> Reply:
     found = await _read_health(request.app)
     held = None if found is None else await holds.count_holds(runtime.pool)
     scheduled = None if found is None else await schedules.count(runtime.pool)
-    body = await asyncio.to_thread(metrics.render, found, held, scheduled)
+    ended = None if found is None else await read_ended(runtime.pool)
+    body = await asyncio.to_thread(metrics.render, found, held, scheduled, ended)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 

@@ -6,8 +6,10 @@ from aiohttp import web
 
 from ledger import errors
 from ledger.errors import Refused
+from ledger.events.operations import RebuildEnded
 from ledger.projections import INLINE
 from ledger.projections.rebuild.status import Status, read_statuses
+from ledger.service.operations.ended import read_last_rebuilds
 from ledger.service.operations.runner import Operations
 from ledger.service.operations.state import Operation
 from ledger.values.timestamps import rfc3339
@@ -26,7 +28,8 @@ _IF_ANY = ("last_error", "error_position", "error_topic")
 
 async def list_projections(request: web.Request) -> Reply:
     """GET /projections: the projections, then the followers of the log."""
-    return answer([await _format(request, one) for one in await _read(request)])
+    ended = await read_last_rebuilds(request.app[RUNTIME].pool)
+    return answer([await _format(request, one, ended.get(one.projection)) for one in await _read(request)])
 
 
 async def get_projection(request: web.Request) -> Reply:
@@ -35,7 +38,8 @@ async def get_projection(request: web.Request) -> Reply:
     found = next((one for one in await _read(request) if one.projection == name), None)
     if found is None:
         raise Refused(errors.projection_not_found(name))
-    return answer(await _format(request, found))
+    ended = await read_last_rebuilds(request.app[RUNTIME].pool)
+    return answer(await _format(request, found, ended.get(name)))
 
 
 async def rebuild_projection(request: web.Request) -> Reply:
@@ -73,7 +77,7 @@ def _accept(operation: Operation) -> Reply:
     return answer(format_rebuild(operation), status=ACCEPTED)
 
 
-async def _format(request: web.Request, one: Status) -> dict[str, Any]:
+async def _format(request: web.Request, one: Status, last: RebuildEnded | None) -> dict[str, Any]:
     is_projection = one.projection in NAMES
     operation = await request.app[OPERATIONS].find("rebuild", one.projection) if is_projection else None
     known = one._asdict()
@@ -83,6 +87,18 @@ async def _format(request: web.Request, one: Status) -> dict[str, Any]:
         **{name: value for name, value in known.items() if name not in _IF_ANY or value is not None},
         "lag_seconds": max(one.lag_seconds, 0.0),
         **({} if operation is None else {"rebuild": format_rebuild(operation)}),
+        **({} if last is None or not is_projection else {"last_rebuild": _format_ending(last)}),
+    }
+
+
+def _format_ending(last: RebuildEnded) -> dict[str, Any]:
+    """Return the end of a rebuild as clients see it."""
+    optional = {"position": last.position, "differing": last.differing, "reason": last.reason}
+    return {
+        "id": last.operation_id,
+        "outcome": last.outcome,
+        "ended_at": rfc3339(last.ended_at),
+        **{name: value for name, value in optional.items() if value is not None},
     }
 
 

@@ -53,6 +53,15 @@ def is_named(accept: str, media: str) -> bool:
     return _weigh_media(accept).get(media, 0) > 0
 
 
+def choose_named(accept: str, offers: Sequence[str]) -> str | None:
+    """Return the offer that this `Accept` prefers of those that it names; None if it names none of them.
+
+    Of equally preferred ones, the first is chosen.
+    """
+    named = [media for media in offers if is_named(accept, media)]
+    return choose_media(accept, named) if named else None
+
+
 def _find_weight(weights: dict[str, float], media: str) -> float:
     """Return the weight of the most specific range that includes this media type."""
     ranges = (media, f"{media.partition('/')[0]}/*", "*/*")

@@ -50,7 +50,7 @@ WAIT_SECONDS = 5.0  # for admission, and again for the turn to read
 SEND_SECONDS = 10.0  # that a client may take for any list, and
 SEND_BYTES_PER_SECOND = 131_072  # how fast it must read beyond that, because it occupies the limit
 
-CONTENT_TYPE = "application/json"
+AS_JSON: Mapping[str, str] = {"Content-Type": "application/json", "Vary": "Accept-Encoding"}
 
 MAX_CURSOR_LENGTH = 256
 FREE = frozenset({"cursor", "limit", "min_position"})  # may differ from page to page
@@ -123,17 +123,20 @@ def walk_by_position(query: Callable[[Reader, int, int], Awaitable[Page]]) -> Wa
     return walk
 
 
-async def answer_list(request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT]) -> Reply | Stream:
+async def answer_list(
+    request: web.Request, span: Span[PlaceT], walk: Walk[PlaceT], headers: Mapping[str, str] = AS_JSON
+) -> Reply | Stream:
     """Answer with this part of a list. Raises `OverloadedError` if it is large, and too many are in progress.
 
     Its first chunk is read without waiting. It is the whole answer if the list, or the requested page, ends there.
+    `headers` have its media type, and the request headers that it depends on.
     """
     source = reader(request)
     small = _Body(None)
     place = await _read(source, walk, span._replace(most=min(span.most, SMALL), is_page=True), small)
     is_page = span.is_page and (span.most <= SMALL or small.count < SMALL)
     if (place is None or is_page) and small.raw_bytes <= SMALL_BYTES:
-        return await _reply(request, b"".join(small.pieces), _link(request, span, place))
+        return await _reply(request, b"".join(small.pieces), {**headers, **link_to_next(request, span, place)})
     del small
     limits, caller = request.app[LARGE_LISTS], request[ACTOR].user_id
     async with limits.kept.admit(caller):
@@ -141,7 +144,8 @@ async def answer_list(request: web.Request, span: Span[PlaceT], walk: Walk[Place
         body = _Body(coding)
         async with limits.read.admit(caller):
             place = await _read_large(request, walk, span, body)
-        return await _send(request, body.pieces, _headers(coding) | _link(request, span, place))
+        headers = {**headers, **_name_coding(coding), **link_to_next(request, span, place)}
+        return await _send(request, body.pieces, headers)
 
 
 async def _read_large(request: web.Request, walk: Walk[PlaceT], span: Span[PlaceT], body: "_Body") -> PlaceT | None:
@@ -215,28 +219,27 @@ class _Body:
             self.pieces.append(part)
 
 
-async def _reply(request: web.Request, body: bytes, link: dict[str, str]) -> Reply:
+async def _reply(request: web.Request, body: bytes, headers: Mapping[str, str]) -> Reply:
     coding = choose_coding(request) if len(body) >= MIN_BYTES else None
     if coding is not None:
         body = await compress(coding, body)
-    return Reply(body=body, content_type=CONTENT_TYPE, headers=_headers(coding) | link)
+    return Reply(body=body, headers={**headers, **_name_coding(coding)})
 
 
 async def _send(request: web.Request, pieces: list[bytes], headers: Mapping[str, str]) -> Stream:
     length = sum(map(len, pieces))
-    stream = Stream(request[REQUEST_ID], CONTENT_TYPE, {**headers, "Content-Length": str(length)})
+    stream = Stream(request[REQUEST_ID], headers["Content-Type"], {**headers, "Content-Length": str(length)})
     async with stream.open(request), asyncio.timeout(SEND_SECONDS + length / SEND_BYTES_PER_SECOND):
         for piece in pieces:
             await stream.send(piece)
     return stream
 
 
-def _headers(coding: str | None) -> dict[str, str]:
-    vary = {"Vary": "Accept-Encoding"}
-    return vary if coding is None else {**vary, "Content-Encoding": coding}
+def _name_coding(coding: str | None) -> dict[str, str]:
+    return {} if coding is None else {"Content-Encoding": coding}
 
 
-def _link(request: web.Request, span: Span[PlaceT], place: PlaceT | None) -> dict[str, str]:
+def link_to_next(request: web.Request, span: Span[PlaceT], place: PlaceT | None) -> dict[str, str]:
     """Return the `Link` header to the page after this place, or nothing at the end of the list."""
     if place is None:
         return {}

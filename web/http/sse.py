@@ -7,12 +7,12 @@ client that does not read, and ends with the token it was opened with.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
-import msgspec
 from aiohttp import hdrs, web
 
 from ledger.concurrency.deadline import DEADLINE, start_deadline
@@ -23,19 +23,28 @@ from ledger.store.durable import DurableEnd
 from ledger.store.reader import EventFilter, StoredEvent
 from web.auth import check_again
 from web.http.concurrency import ConcurrencyLimit
-from web.http.json import format_times
-from web.http.negotiation import accept_of, is_named
+from web.http.event_forms import FEED
 from web.http.replica import reader
 from web.http.request import ACTOR, REQUEST_ID, RUNTIME
 from web.http.response import Stream
 
-CONTENT_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0  # after which a feed without events sends a heartbeat
 CHECK_SECONDS = 1.0  # after which an idle feed checks its token and its connection
 POLL_SECONDS = 0.2  # between two polls of the end of the log
 MAX_FEEDS = 32  # of a worker
 MAX_FEEDS_EACH = 8  # of one caller
+WAIT_SECONDS = 2.0  # for a place: the feed of a client that has left keeps its place for up to `CHECK_SECONDS`
 CHUNK = 200  # events in one piece
+
+
+class Shown(NamedTuple):
+    """What a message of a feed has: its type, and its data in one line."""
+
+    kind: str
+    data: bytes
+
+
+Show: TypeAlias = Callable[[StoredEvent], Shown | None]
 
 HEARTBEAT = b": heartbeat\n\n"
 RETRY = b"retry: 1000\n\n"  # milliseconds after which a client reconnects
@@ -46,7 +55,7 @@ class Feeds:
 
     def __init__(self) -> None:
         self.closed = False
-        self._limit = ConcurrencyLimit(MAX_FEEDS, each=MAX_FEEDS_EACH)
+        self._limit = ConcurrencyLimit(MAX_FEEDS, each=MAX_FEEDS_EACH, queue=MAX_FEEDS, wait_seconds=WAIT_SECONDS)
         self.log_end = 0  # of what no failover can take back
         self._grown = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -54,10 +63,10 @@ class Feeds:
     @asynccontextmanager
     async def admit(self, caller: UUID, reader: Reader, durable: DurableEnd) -> AsyncIterator[None]:
         """Admit a feed for the block. Raises `OverloadedError` if there are too many, or the worker is stopping."""
-        if self.closed:
-            raise OverloadedError("the worker is stopping")
         try:
             async with self._limit.admit(caller):
+                if self.closed:
+                    raise OverloadedError("the worker is stopping")
                 if self._watching is None:
                     self._watching = asyncio.create_task(self._watch(reader, durable))
                 yield
@@ -106,24 +115,22 @@ def add_feeds(app: web.Application) -> None:
     app.on_shutdown.append(close)
 
 
-def wants_feed(request: web.Request) -> bool:
-    """Return whether the client asks for a feed instead of a page."""
-    return is_named(accept_of(request), CONTENT_TYPE)
+async def send_feed(request: web.Request, chosen: EventFilter, after: int, show: Show) -> Stream:
+    """Send the events after a position, then new ones until the client leaves, the token ends or the worker stops.
 
-
-async def send_feed(request: web.Request, chosen: EventFilter, after: int) -> Stream:
-    """Send the events after a position, then new ones until the client leaves, the token ends or the worker stops."""
-    stream = Stream(request[REQUEST_ID], CONTENT_TYPE)
+    `show` says what the feed tells of an event; of None, it tells nothing.
+    """
+    stream = Stream(request[REQUEST_ID], FEED, {"Vary": "Accept"})
     caller, durable = request[ACTOR].user_id, request.app[RUNTIME].durable_end
     async with request.app[FEEDS].admit(caller, reader(request), durable), stream.open(request):
         await stream.send(RETRY)
         if request.method != hdrs.METH_HEAD:
             with contextlib.suppress(Refused):  # the client reconnects, and gets the refusal
-                await _deliver(request, stream, chosen, after)
+                await _deliver(request, stream, chosen, after, show)
     return stream
 
 
-async def _deliver(request: web.Request, stream: Stream, chosen: EventFilter, after: int) -> None:
+async def _deliver(request: web.Request, stream: Stream, chosen: EventFilter, after: int, show: Show) -> None:
     feeds, source, clock = request.app[FEEDS], reader(request), asyncio.get_running_loop().time
     patience = request.app[RUNTIME].settings.ledger_database_patience_seconds
     sent_at = clock()
@@ -132,16 +139,17 @@ async def _deliver(request: web.Request, stream: Stream, chosen: EventFilter, af
         stretch = await event_reader.read(source, after, limit=CHUNK, matching=chosen, upto=feeds.log_end)
         await check_again(request)  # after reading, so that no event after a revocation is sent
         if stretch.events or clock() - sent_at >= HEARTBEAT_SECONDS:
-            await stream.send(b"".join(map(_message, stretch.events)) or HEARTBEAT)
+            await stream.send(b"".join(_message(event, show(event)) for event in stretch.events) or HEARTBEAT)
             sent_at = clock()
         after = stretch.reached
         if stretch.is_last:
             await feeds.wait_beyond(after, min(CHECK_SECONDS, HEARTBEAT_SECONDS))
 
 
-def _message(event: StoredEvent) -> bytes:
-    data = msgspec.json.encode(format_times(event.body()))
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.topic.encode(), data)
+def _message(event: StoredEvent, shown: Shown | None) -> bytes:
+    if shown is None:
+        return b""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, shown.kind.encode(), shown.data)
 
 
 def _is_connected(request: web.Request) -> bool:

@@ -4,10 +4,12 @@ from ledger import errors
 from ledger.seals.receipts import Receipt
 from web import requests, responses
 from web.balance_series import BalanceSeries
+from web.event_models import STORED_EVENTS
 from web.handlers import (
     accounts,
     balance_series,
     effective_entries,
+    events,
     log,
     receipts,
     statements,
@@ -188,11 +190,11 @@ ROUTES = (
     Route(
         "GET",
         "/accounts/{id}/events",
-        log.list_account_events,
+        events.list_account_events,
         READER,
         Operation(
             "List the stored events of an account, in order",
-            response_model=list[responses.StoredEvent],
+            response_model=STORED_EVENTS,
             parameters=(*PAGE, AFTER),
             refusals=ACCOUNT_MISSING,
         ),

@@ -1,7 +1,11 @@
 """Routes for the event log and the trial balance."""
 
+from ledger import errors
+from ledger.events.cloud import BATCH_MEDIA_TYPE, MEDIA_TYPE
 from web import responses
-from web.handlers import log
+from web.event_models import STORED_EVENTS, CloudEvent
+from web.handlers import events, log
+from web.http.event_forms import FORMS
 from web.http.pagination import PAGE
 from web.http.params import AFTER, EFFECTIVE_AT, POINT_IN_TIME
 from web.routes.route import AUDITOR, Operation, Route
@@ -10,13 +14,16 @@ ROUTES = (
     Route(
         "GET",
         "/events",
-        log.list_events,
+        events.list_events,
         AUDITOR,
         Operation(
             "List stored events in order, or stream them as server-sent events",
-            response_model=list[responses.StoredEvent],
-            parameters=(*PAGE, AFTER, log.TOPIC, log.STREAM),
-            media_types=("application/json", "text/event-stream"),
+            response_model=STORED_EVENTS,
+            parameters=(*PAGE, AFTER, events.TOPIC, events.STREAM),
+            refusals=(errors.no_event_after,),
+            media_types=FORMS,
+            other_models={BATCH_MEDIA_TYPE: list[CloudEvent], MEDIA_TYPE: CloudEvent},
+            note="`Accept` chooses the form. Events that may not leave the ledger are in no CloudEvents.",
         ),
         scope="events:read",
     ),

@@ -1,7 +1,7 @@
 """A row of the route table: the handler of a request, the access rule, and the description in the document."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from ledger import errors
@@ -35,6 +35,7 @@ class Operation:
     refusals of all routes of that kind.
 
     - `response_model` is the type of the body, or None if there is none; `response_description` replaces its docstring.
+    - `other_models` has the types of the bodies in media types of JSON beside `application/json`.
     - `refusals` are those of this route alone, and `response_headers` the headers of its successful responses.
     - A conditional operation respects `If-Match`.
     - With `is_form`, the request's body is a form instead of JSON.
@@ -52,6 +53,7 @@ class Operation:
     parameters: tuple[Parameter[Any], ...] = ()
     refusals: tuple[Refusing, ...] = ()
     media_types: tuple[str, ...] = ("application/json",)
+    other_models: Mapping[str, Any] = field(default_factory=dict)
     is_conditional: bool = False
     response_description: str = ""
     response_headers: tuple[str, ...] = ()

@@ -95,6 +95,17 @@ UNVERSIONED = (
     ),
     Route(
         "GET",
+        "/asyncapi.json",
+        docs.get_events_document,
+        PUBLIC,
+        Operation(
+            "Return the description of all events that leave the ledger",
+            response_model=dict[str, Any],
+            response_description="An AsyncAPI document",
+        ),
+    ),
+    Route(
+        "GET",
         "/docs",
         docs.get_docs_page,
         PUBLIC,

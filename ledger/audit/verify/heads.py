@@ -16,6 +16,7 @@ from ledger.events.accounts import Account
 from ledger.events.assets import Asset
 from ledger.events.clients import Client
 from ledger.events.monitors import Monitor
+from ledger.events.operations import FollowerStops, Rebuilds, Verifications
 from ledger.events.periods import Periods
 from ledger.events.reconciliations import Reconciliation
 from ledger.events.seals import SealChain
@@ -102,6 +103,9 @@ def expected_row(version: int, state: State) -> dict[str, Value] | None:  # noqa
             | Cleanups()
             | SealChain()
             | SecondFactor()
+            | Rebuilds()
+            | Verifications()
+            | FollowerStops()
         ):
             return None
         case _:

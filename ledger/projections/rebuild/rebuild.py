@@ -13,25 +13,29 @@ locks the table of the log first as well: a writer that could deadlock with the 
 
 import asyncio
 import contextlib
-import hashlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
 
 from ledger.errors import DatabaseError
+from ledger.events.operations import RebuildOutcome
 from ledger.projections import INLINE, Projection
+from ledger.projections.rebuild.ending import describe_ending
+from ledger.projections.rebuild.fingerprint import compute_fingerprint
 from ledger.projections.rebuild.replay import Replay, Report
 from ledger.projections.rebuild.shadow import SHOWN, Difference, RebuildError, Schemas, Tables
 from ledger.settings import Settings
-from ledger.store import citus, locks
-from ledger.store.connections import Connection
+from ledger.store import citus, locks, outbox
+from ledger.store.connections import UNREACHABLE, Connection
+from ledger.store.outbox import Cause
 from ledger.store.pool import connect
 from ledger.store.reader import log_end
+from ledger.values.ids import new_id
 
 CHUNK_EVENTS = 5000  # in one database transaction
 SWAP_EVENTS = 500  # that may be left for the swap to apply
@@ -75,41 +79,47 @@ async def rebuild(
     chunk: int,
     report: Report,
     leaves_shadows: bool = False,
+    cause: Cause | None = None,
 ) -> Outcome:
     """Rebuild projections, or with `dry_run` only compare them. Raises `RebuildError`; nothing has changed then.
 
-    With `leaves_shadows`, a rebuild that has only compared can be resumed, as one that was interrupted.
+    With `leaves_shadows`, a rebuild that has only compared can be resumed, as one that was interrupted. `cause` is what
+    the log says about who has started it. A rebuild that is refused, or is interrupted, has not ended.
     """
-    async with _open_rebuild(settings, names, chunk, report) as work:
+    async with _open_rebuild(settings, names, chunk, report, cause) as work:
         if keep_old and work.tables.are_shards:
             raise RebuildError(NOTHING_KEPT)
         await work.start()
-        outcome = await _report_failure(work, work.run(swap=not dry_run, keep=keep_old, compare=True))
-        if dry_run and not leaves_shadows:
-            await work.discard()
+        running = work.run(swap=not dry_run, keep=keep_old, compare=True)
+        outcome = await _report_failure(settings, work, running)
+        if dry_run:
+            await (work.record if leaves_shadows else work.discard)("compared", work.names)
         return outcome
 
 
-async def rollback(settings: Settings, name: str, *, chunk: int, report: Report) -> Outcome:
+async def rollback(settings: Settings, name: str, *, chunk: int, report: Report, cause: Cause | None = None) -> Outcome:
     """Swap back the tables that a rebuild kept, after applying all events since. Keep the replaced tables instead."""
-    async with _open_rebuild(settings, [name], chunk, report) as work:
+    async with _open_rebuild(settings, [name], chunk, report, cause) as work:
         if work.tables.are_shards:
             raise RebuildError(NOTHING_KEPT)
         await work.start_rollback()
-        return await _report_failure(work, work.run(swap=True, keep=True, compare=False))
+        return await _report_failure(settings, work, work.run(swap=True, keep=True, compare=False))
 
 
-async def cancel(settings: Settings) -> list[str]:
-    """Discard an interrupted rebuild, and return the names of its projections."""
-    async with _open_rebuild(settings, [], CHUNK_EVENTS, lambda _: None) as work:
+async def cancel(settings: Settings, cause: Cause | None = None, begun: Sequence[str] = ()) -> list[str]:
+    """Discard an interrupted rebuild, and return the names of its projections.
+
+    `begun` are projections whose rebuild may have been interrupted before it had tables.
+    """
+    async with _open_rebuild(settings, [], CHUNK_EVENTS, lambda _: None, cause) as work:
         names = await work.list_unfinished()
-        await work.discard()
+        await work.discard("cancelled", [*names, *begun])
         return names
 
 
 @asynccontextmanager
 async def _open_rebuild(
-    settings: Settings, names: Sequence[str], chunk: int, report: Report
+    settings: Settings, names: Sequence[str], chunk: int, report: Report, cause: Cause | None
 ) -> AsyncIterator["_Rebuild"]:
     projections, owner = select_projections(names), settings.as_owner()
     reader = await connect(owner)
@@ -120,7 +130,8 @@ async def _open_rebuild(
         try:
             await _lock_rebuilds(writer, schemas.live)
             tables = Tables(writer, schemas, [table for one in projections for table in one.tables])
-            yield _Rebuild(Replay(reader, writer, schemas.live, projections, chunk, report), tables)
+            replay = Replay(reader, writer, schemas.live, projections, chunk, report)
+            yield _Rebuild(replay, tables, cause or Cause(new_id()))
         finally:
             await _close(writer)
     finally:
@@ -161,22 +172,27 @@ async def _close(connection: Connection) -> None:
         await connection.close(timeout=AUTOVACUUM_SECONDS)
 
 
-async def _report_failure(work: "_Rebuild", running: Awaitable[Outcome]) -> Outcome:
-    """Return the outcome. Raises `RebuildError` for any failure, which `status` shows from then on."""
+async def _report_failure(settings: Settings, work: "_Rebuild", running: Awaitable[Outcome]) -> Outcome:
+    """Return the outcome. Raises `RebuildError` for any failure, which `status` and the log show from then on."""
     try:
         return await running
     except (RebuildError, asyncpg.PostgresError, ValueError) as error:
         text = " ".join(str(error).split())
         await work.record_failure(text)
+        await outbox.try_to_add(settings, describe_ending(work.cause, work.names, "failed", error=error))
         raise error if isinstance(error, RebuildError) else RebuildError(text) from error
+    except UNREACHABLE as error:
+        await outbox.try_to_add(settings, describe_ending(work.cause, work.names, "failed", error=error))
+        raise
 
 
 @dataclass
 class _Rebuild:
     replay: Replay
     tables: Tables
+    cause: Cause
     resumed_from: int | None = None
-    differing: int = 0
+    differing: Counter[str] = field(default_factory=Counter)  # rows by table
     differences: dict[tuple[str, tuple[Any, ...]], Difference] = field(default_factory=dict)
     locked_ms: float = 0.0
     blocked_ms: float = 0.0
@@ -192,7 +208,7 @@ class _Rebuild:
 
     async def start(self) -> None:
         """Resume an interrupted rebuild. Without one, or if other code wrote its shadows, start from the beginning."""
-        code = await _compute_fingerprint(self.reader)
+        code = await compute_fingerprint(self.reader)
         if await self._refuse_others():
             row = await self.reader.fetchrow("SELECT code, position FROM rebuilds WHERE projection = $1", self.names[0])
             if row and row["code"] == code and await self.tables.has_shadows():
@@ -220,11 +236,12 @@ class _Rebuild:
                 await self.tables.reuse_old()
                 await self._record_start(self.replay.position, ROLLBACK)
 
-    async def discard(self) -> None:
-        """Drop the shadows, and clear the position that they had reached."""
+    async def discard(self, outcome: RebuildOutcome, names: Sequence[str]) -> None:
+        """Drop the shadows, and clear the position that they had reached: the outcome for these projections."""
         async with self.writer.transaction():
             await self.tables.drop_shadows()
             await self.writer.execute(f'UPDATE "{self.schema}".rebuilds SET position = NULL, code = NULL')
+            await self.record(outcome, names)
 
     async def record_failure(self, text: str) -> None:
         """Record an error for `status`."""
@@ -255,7 +272,7 @@ class _Rebuild:
             self.replay.position,
             self.replay.events,
             time.monotonic() - started,
-            self.differing,
+            self.differing.total(),
             tuple(self.differences.values()),
             swap,
             self.resumed_from,
@@ -304,15 +321,16 @@ class _Rebuild:
         return self.replay.events - before
 
     async def _compare(self, *, touched: bool) -> None:
-        count, rows = await self.tables.find_differences(touched=touched)
+        counts, rows = await self.tables.find_differences(touched=touched)
         new = {(row.table, row.key): row for row in rows}
-        self.differing += count - len(new.keys() & self.differences.keys())
+        self.differing.update(counts)
+        self.differing.subtract(table for table, _ in new.keys() & self.differences.keys())
         self.differences |= {key: row for key, row in new.items() if len(self.differences) < SHOWN * len(INLINE)}
 
     async def _swap(self, *, keep: bool, compare: bool) -> None:
         """Try to swap until no other transaction is in the way. Raises `RebuildError` after `ATTEMPTS` attempts."""
         for attempt in range(ATTEMPTS):
-            before = (self.replay.position, self.replay.events, self.differing, dict(self.differences))
+            before = (self.replay.position, self.replay.events, Counter(self.differing), dict(self.differences))
             try:
                 wait_ms = min(MIN_WAIT_MS << attempt, MAX_WAIT_MS)
                 return await _finish(self._swap_once(wait_ms, keep=keep, compare=compare))
@@ -337,7 +355,7 @@ class _Rebuild:
             await self.replay.run()
             if compare:
                 await self._compare(touched=True)
-            await self._record_swap(self.replay.position if keep else None)
+            await self._record_swap(self.replay.position if keep else None, compared=compare)
             blocked = time.monotonic()
             await self.writer.execute(script)
         ended = time.monotonic()
@@ -348,7 +366,7 @@ class _Rebuild:
         if await citus.is_moving(self.writer, self.tables.ledger_schema):
             raise RebuildError("the ledger is being moved to another node: run the same command again afterwards")
 
-    async def _record_swap(self, kept_position: int | None) -> None:
+    async def _record_swap(self, kept_position: int | None, *, compared: bool) -> None:
         await self.writer.execute(
             f"""UPDATE "{self.schema}".rebuilds
                 SET position = NULL, code = NULL, error = NULL, kept_position = $1, updated_at = now()
@@ -356,6 +374,14 @@ class _Rebuild:
             kept_position,
             self.names,
         )
+        await self.record("swapped" if compared else "rolled_back", self.names)
+
+    async def record(self, outcome: RebuildOutcome, names: Sequence[str]) -> None:
+        """Put the end of the rebuild into the outbox, in the database transaction that brings it about."""
+        position = None if outcome == "cancelled" else self.replay.position
+        differing = self.differing if outcome in {"compared", "swapped"} else None
+        entries = describe_ending(self.cause, names, outcome, position=position, differing=differing)
+        await outbox.add(self.writer, entries, self.schema)
 
 
 async def _finish(work: Awaitable[None]) -> None:
@@ -367,18 +393,3 @@ async def _finish(work: Awaitable[None]) -> None:
         await asyncio.wait((task,))
         if task.exception() is not None:
             raise
-
-
-async def _compute_fingerprint(reader: Connection) -> str:
-    """Return a digest of all that decides the rows: the code of projections and events, and the schema version."""
-    version: str = await reader.fetchval("SELECT version_num FROM alembic_version")
-    return await asyncio.to_thread(_digest, version)
-
-
-def _digest(version: str) -> str:
-    digest = hashlib.sha256(version.encode())
-    package = Path(__file__).parents[2]
-    for folder in (package / "projections", package / "events"):
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -137,11 +137,14 @@ class Tables:
                         EXECUTE FUNCTION "{self._schemas.ledger}".note_touched('{keys}')"""
                 )
 
-    async def find_differences(self, *, touched: bool) -> tuple[int, list[Difference]]:
-        """Count the rows that differ from the log, and return some. With `touched`, compare only recorded keys."""
+    async def find_differences(self, *, touched: bool) -> tuple[dict[str, int], list[Difference]]:
+        """Count the rows that differ from the log by table, and return some.
+
+        With `touched`, compare only recorded keys.
+        """
         scans = "off" if touched else "on"
         await self._connection.execute(f"SET LOCAL work_mem = '128MB'; SET LOCAL enable_seqscan = {scans}")
-        count, shown = 0, list[Difference]()
+        counts, shown = dict[str, int](), list[Difference]()
         for name in self._names:
             keys = self._keys[name]
             rows = await self._connection.fetch(
@@ -150,9 +153,9 @@ class Tables:
                     WHERE found IS DISTINCT FROM expected LIMIT {SHOWN}""",
                 timeout=PATIENCE_SECONDS,
             )
-            count += rows[0][2] if rows else 0
+            counts[name] = rows[0][2] if rows else 0
             shown += [_parse_difference(name, keys, row[0], row[1]) for row in rows]
-        return count, shown
+        return counts, shown
 
     def _pairs(self, name: str, keys: str, *, touched: bool) -> str:
         found, expected = f"{self._live(name)} AS found", f"{self._shadow(name)} AS expected"

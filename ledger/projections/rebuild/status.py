@@ -45,10 +45,13 @@ async def status(settings: Settings) -> list[Status]:
         return await read_statuses(connection, settings.ledger_schema)
 
 
-async def resume(settings: Settings, name: str) -> int | None:
-    """Resume a follower that has stopped, and return the position it resumes after, or None if it has not stopped."""
+async def resume(settings: Settings, name: str, *, request_id: str | None = None) -> int | None:
+    """Resume a follower that has stopped, and return the position it resumes after, or None if it has not stopped.
+
+    `request_id` names the command that an operator ran, for the log.
+    """
     async with _open_connection(settings) as connection:
-        return await follower.resume(connection, name)
+        return await follower.resume(connection, name, request_id=request_id)
 
 
 @asynccontextmanager

@@ -17,17 +17,22 @@ import uvloop
 
 from ledger.audit.limited import Limited
 from ledger.audit.verify import Processes, Sources, json_line, verify
+from ledger.audit.verify.ending import describe_ending as describe_verification
 from ledger.audit.verify.processes import count_cores
 from ledger.errors import LedgerError
 from ledger.identity.valkey import open_client
 from ledger.projections.rebuild import rebuild, replay
+from ledger.projections.rebuild.ending import describe_ending as describe_rebuild
 from ledger.projections.rebuild.shadow import Difference
 from ledger.service.child import configure
 from ledger.service.operations.state import NO_VALKEY, Board, Operation
 from ledger.settings import Settings
+from ledger.store import outbox
 from ledger.store.connections import UNREACHABLE
 from ledger.store.identity import read_identity
+from ledger.store.outbox import Cause, Entry
 from ledger.store.pool import connect
+from ledger.store.reader import log_end
 
 BEGUN, BUSY = "begun", "busy"  # the first line of the output
 REPORT_SECONDS = 0.5
@@ -63,7 +68,7 @@ async def main(settings: Settings) -> None:
 
 async def _run(settings: Settings, board: Board, operation: Operation) -> None:
     """Do the work in a task that a cancellation reaches, and write the outcome."""
-    began = time.monotonic()
+    began, failure = time.monotonic(), None
     work = asyncio.create_task(_WORK[operation.kind](settings, operation))
     reporting = asyncio.create_task(_report(board, operation, work))
     try:
@@ -76,12 +81,29 @@ async def _run(settings: Settings, board: Board, operation: Operation) -> None:
         operation.state = "cancelled"
         await _discard(settings, operation)
     except FAILURES as error:
-        operation.state, operation.error = "failed", _describe(error)
+        operation.state, operation.error, failure = "failed", _describe(error), error
     reporting.cancel()
     await asyncio.gather(reporting, return_exceptions=True)
+    if operation.kind == "verification":  # a rebuild records its end with what it changes
+        await outbox.try_to_add(settings, [_describe_verification(operation, failure)])
     operation.seconds, operation.updated_at = time.monotonic() - began, datetime.now(UTC)
     log.info("operation ended", kind=operation.kind, subject=operation.subject, state=operation.state)
     await board.end(operation)
+
+
+def _describe_verification(operation: Operation, failure: Exception | None) -> Entry:
+    return describe_verification(
+        _cause_of(operation),
+        "failed" if failure else "cancelled" if operation.state == "cancelled" else "succeeded",
+        fast=operation.fast,
+        position=operation.position,
+        findings=operation.found,
+        error=failure,
+    )
+
+
+def _cause_of(operation: Operation) -> Cause:
+    return Cause(operation.id, operation.started_by)
 
 
 async def _is_cancelled(board: Board, operation: Operation) -> bool:
@@ -95,12 +117,15 @@ async def _discard(settings: Settings, operation: Operation) -> None:
     """Discard the tables of a cancelled rebuild, once PostgreSQL has released its lock."""
     if operation.kind != "rebuild":
         return
+    cause = _cause_of(operation)
     for attempt in range(DISCARD_ATTEMPTS):
         try:
-            await rebuild.cancel(settings)
+            await rebuild.cancel(settings, cause, [operation.subject])
         except FAILURES as error:
             if attempt + 1 == DISCARD_ATTEMPTS:
                 operation.state, operation.error = "failed", _describe(error)
+                ended = describe_rebuild(cause, [operation.subject], "failed", error=error)
+                await outbox.try_to_add(settings, ended)
         else:
             return
 
@@ -136,6 +161,7 @@ async def _rebuild(settings: Settings, operation: Operation) -> None:
         leaves_shadows=True,
         chunk=rebuild.CHUNK_EVENTS,
         report=note,
+        cause=_cause_of(operation),
     )
     operation.done = operation.total = outcome.position
     operation.differing, operation.swapped = outcome.differing, outcome.swapped
@@ -170,6 +196,7 @@ async def _verify(settings: Settings, operation: Operation) -> None:
     connection, now = await connect(settings), await connect(settings)
     operation.found = 0
     try:
+        operation.position = await log_end(now)
         checking = verify(
             Sources(connection, now, redis),
             _Notes(operation),

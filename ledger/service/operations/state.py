@@ -30,8 +30,8 @@ class Operation(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An operation, what it was asked to do, and how far it has got.
 
     `done` out of `total` events are processed. A rebuild has `differing` rows, of which `differences` are some; it is
-    `compared` if its tables may be swapped. A verification has `findings`, of which the `omitted` ones are counted by
-    their rules.
+    `compared` if its tables may be swapped. A verification began at a `position` of the log, and has `findings`, of
+    which the `omitted` ones are counted by their rules.
     """
 
     id: UUID
@@ -47,6 +47,7 @@ class Operation(msgspec.Struct, kw_only=True, omit_defaults=True):
     stage: str = "starting"
     done: int = 0
     total: int = 0
+    position: int | None = None
     seconds: float = 0.0
     swapped: bool = False
     differing: int | None = None
@@ -58,12 +59,14 @@ class Operation(msgspec.Struct, kw_only=True, omit_defaults=True):
     error: str | None = None
 
 
-# A lease that has run out is taken again, unless another operation has taken it.
+# A lease that has run out is taken again, unless another operation has taken it. One that ends gives its lease back at
+# once: a caller who sees the outcome can start the next one.
 _RENEW = """
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
+if ARGV[5] == 'ends' then redis.call('DEL', KEYS[1]) end
 return 1
 """
 
@@ -100,14 +103,16 @@ class Board:
 
     async def write(self, operation: Operation) -> bool:
         """Renew the lease and write the operation; return False if the lease is lost."""
-        keys = (self._lease_key(operation.kind), self._state_key(operation.kind, operation.subject))
-        values = (str(operation.id), LEASE_SECONDS, self._seal(b"state", operation), KEPT_SECONDS)
-        return bool(await self._redis.eval(_RENEW, len(keys), *keys, *values))
+        return await self._write(operation, "goes on")
 
     async def end(self, operation: Operation) -> None:
         """Write the outcome and give the lease back."""
-        if await self.write(operation):
-            await self._redis.delete(self._lease_key(operation.kind))
+        await self._write(operation, "ends")
+
+    async def _write(self, operation: Operation, then: str) -> bool:
+        keys = (self._lease_key(operation.kind), self._state_key(operation.kind, operation.subject))
+        values = (str(operation.id), LEASE_SECONDS, self._seal(b"state", operation), KEPT_SECONDS, then)
+        return bool(await self._redis.eval(_RENEW, len(keys), *keys, *values))
 
     async def request_cancellation(self, operation_id: UUID) -> None:
         """Ask the process of an operation to cancel it."""

@@ -22,6 +22,7 @@ OTHERS = {
     "credentials",
     "followers",
     "ledger_identity",
+    "outbox",
     "rebuilds",
     "seals",
     "second_factors",

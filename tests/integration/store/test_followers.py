@@ -4,8 +4,6 @@ Lessons 10 to 14.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +11,23 @@ import pytest
 from structlog.testing import capture_logs
 
 from ledger.followers import follower
-from ledger.followers.follower import CannotApplyError, Follower, FollowerProgress, FollowerStatus, follow
+from ledger.followers.follower import Follower, FollowerProgress, FollowerStatus, follow
 from ledger.projections.rebuild.status import Status, status
 from ledger.settings import Settings
 from ledger.store.pool import connect
-from ledger.values.ids import new_id
+from tests.support.following import Counting, append, following, shown
 from tests.support.outages import are_gone
 from tests.support.processes import run_ledger, until
-from tests.support.sealed import INSERT, Sealed
+from tests.support.sealed import Sealed
 from tests.support.serving import serving
 
 Connection = Any  # asyncpg's, which is generic for type checkers only
-REST_SECONDS = 0.01
-
-
-class Counting:
-    """A follower that counts events, and cannot apply those of one topic."""
-
-    def __init__(self, poison: str = "none") -> None:
-        self.poison = poison
-        self.seen: list[int] = []
-        self.steps = 0
-
-    async def step(self, connection: Connection, leads: bool) -> FollowerProgress:
-        self.steps += 1
-        if leads:
-            after = self.seen[-1] if self.seen else 0
-            sql = "SELECT notification_id, topic FROM stored_events WHERE notification_id > $1 ORDER BY 1"
-            for position, topic in await connection.fetch(sql, after):
-                if topic == self.poison:
-                    raise CannotApplyError("it counts for nothing", position)
-                self.seen.append(position)
-        return FollowerProgress(self.seen[-1] if self.seen else None)
-
-    async def rest(self) -> None:
-        """Look for work often. The previous leader may hold the lock a little longer than its connection lasts."""
-        await asyncio.sleep(REST_SECONDS)
 
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follower, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(follower, "POLL_SECONDS", 0.01)
-
-
-@asynccontextmanager
-async def following(
-    counting: Counting, connect_: Callable[[], Awaitable[Connection]], name: str = "seals"
-) -> AsyncIterator[None]:
-    task = asyncio.create_task(follow(Follower(name, counting.step, counting.rest), connect_))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
-
-
-async def append(connection: Connection, topic: str = "NameClaimed") -> int:
-    sql = INSERT.replace("'NameClaimed'", f"'{topic}'") + " RETURNING notification_id"
-    position: int = await connection.fetchval(sql, new_id())
-    return position
-
-
-async def shown(connection: Connection, name: str = "seals") -> FollowerStatus:
-    return next(one for one in await follower.status(connection) if one.name == name)
 
 
 async def is_in(connection: Connection, state: str) -> FollowerStatus | None:
@@ -252,7 +203,8 @@ async def test_sealing_stops_at_an_event_without_a_leaf_until_it_is_repaired_and
     (recorded_at,) = await sealed.connection.fetchrow(
         "SELECT recorded_at FROM stored_events WHERE notification_id = $1", poison
     )
-    await sealed.tamper(f"UPDATE stored_events SET recorded_at = 'infinity' WHERE notification_id = {poison}")
+    # No event is earlier than the one before it, so a time in the future would also be that of all later events.
+    await sealed.tamper(f"UPDATE stored_events SET recorded_at = '-infinity' WHERE notification_id = {poison}")
     with serving(tmp_path, settings, variables={"LEDGER_SEAL_KEY_FILE": str(key_file)}) as running:
         stopped = await until(lambda: stops(settings, "seals"))
         assert (poison, "NameClaimed") == (stopped.error_position, stopped.error_topic)
@@ -272,7 +224,7 @@ async def test_sealing_stops_at_an_event_without_a_leaf_until_it_is_repaired_and
     ("name", "exit_status", "line"),
     [
         ("seals", 1, "ledger: seals has not stopped: see `ledger projections status`"),
-        ("accounts", 2, "ledger: there is no follower 'accounts': mirror, seals, crossings"),
+        ("accounts", 2, "ledger: there is no follower 'accounts': mirror, seals, crossings, nats, kafka"),
     ],
 )
 async def test_only_a_stopped_follower_can_be_resumed(

@@ -61,6 +61,7 @@ from tests.support import (
     client_commands,
     factor_commands,
     label_commands,
+    operation_commands,
     period_commands,
     policy_commands,
     schedule_commands,
@@ -355,6 +356,7 @@ makers: st.SearchStrategy[Maker] = st.one_of(
     draw_command(label_commands.amend, transaction_ids, label_commands.account_names),
     draw_command(label_commands.describe, account_ids, label_commands.codes, label_commands.account_names),
     draw_command(lambda _, command: command, period_commands.closings | period_commands.reopenings),
+    draw_command(lambda _, command: command, operation_commands.records),
 )
 
 

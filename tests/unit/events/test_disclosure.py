@@ -1,6 +1,5 @@
 """No user name, e-mail address, secret or free text leaves the ledger with an event, and no new member by oversight."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -15,26 +14,17 @@ from ledger.events.disclosure import (
     TEXTS,
     disclose,
     fields_of,
-    find_nested,
     holds_text,
 )
 from ledger.values.ids import new_id
 from ledger.values.names import fold
-from tests.support.stored_events import SAMPLES, Sample
+from tests.support.stored_events import SAMPLES, Sample, list_shapes
 
 LEAVING = [sample for sample in SAMPLES if sample.topic in DISCLOSED_TOPICS]
 CANARY = "canary@example.com"
 
 
-def shapes(shape: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
-    """Yield a class, and those of its members."""
-    yield shape
-    for field in fields_of(shape):
-        if (nested := find_nested(field.type)) is not None:
-            yield from shapes(nested)
-
-
-PARTS = {part for topic in DISCLOSED_TOPICS for part in shapes(SHAPES[topic])}
+PARTS = {part for topic in DISCLOSED_TOPICS for part in list_shapes(SHAPES[topic])}
 
 
 def test_every_text_of_an_event_that_leaves_is_either_shared_or_withheld() -> None:
@@ -79,7 +69,7 @@ def with_canaries(value: Any, names: set[str]) -> Any:
 
 @pytest.mark.parametrize("sample", LEAVING, ids=lambda sample: sample.topic)
 def test_a_withheld_member_never_leaves(sample: Sample) -> None:
-    withheld = {name for part in shapes(SHAPES[sample.topic]) if part in TEXTS for name in TEXTS[part].withheld}
+    withheld = {name for part in list_shapes(SHAPES[sample.topic]) if part in TEXTS for name in TEXTS[part].withheld}
     stored = with_canaries(msgspec.json.decode(sample.state), withheld | {"unknown"})
 
     assert CANARY not in encode(disclose(sample.topic, stored)).decode()

@@ -14,7 +14,7 @@ import { isUnclear, keyed, sendOnce, tryOut } from "./send.js";
 export function run(action, { onClosed }) {
   const fields = action.fields ?? [];
   let hasChanged = false;
-  const dialog = openDialog(action.title, { isWide: action.isWide, onClose: () => onClosed(hasChanged) });
+  const dialog = openDialog(action.title, { size: action.isWide ? "wide" : null, onClose: () => onClosed(hasChanged) });
   const form = formOf(action, fields, { onLook: look, onCancel: () => dialog.close() });
   let place = null; // what is shown
 
@@ -40,7 +40,7 @@ export function run(action, { onClosed }) {
       asking.inert = false;
       if (error.status === 401) return; // the dialog comes back after signing in
       form.say(error);
-      if (document.activeElement === document.body) asking.querySelector(".buttons :last-child").focus();
+      if ([document.body, dialog.element].includes(document.activeElement)) asking.querySelector(".buttons :last-child").focus();
     } finally {
       asking.inert = false;
     }

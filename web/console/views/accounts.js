@@ -4,15 +4,18 @@ import { accountsAt } from "../account_list.js";
 import { newActions } from "../actions/index.js";
 import { fill, h } from "../dom.js";
 import { count, money, statusBadge, words } from "../format.js";
+import { groupSums } from "../group_sums.js";
 import { accountLink, userLink } from "../names.js";
 import { sparkline } from "../sparkline.js";
 import { fromArray, table } from "../table.js";
-import { buildTree, matches, openAtFirst, rowsOf } from "../tree.js";
+import { buildTree, matches, nameOfGroup, openAtFirst, rowsOf } from "../tree.js";
 
 export const title = "Accounts";
 
 const TYPING_MILLISECONDS = 60;
 const ROWS_AT_FIRST = 60;
+const WIDE = 1200; // pixels of a page that has room for two sums
+const order = new Intl.Collator("en");
 const FILTERS = [
   { name: "type", text: "type", choices: ["asset", "liability", "equity", "income", "expense"] },
   { name: "status", text: "status", choices: ["open", "closed"] },
@@ -25,14 +28,21 @@ export async function show(context) {
   const list = await accountsAt(context);
   const summary = h("p", { class: "muted", role: "status" });
   const form = filters(context);
+  const sums = groupSums(context, () => place());
   let rows = [];
+  let isAll = true; // the accounts, so that the sums of the service are those of the tree
+  let currencies = []; // those of most accounts last
 
+  const place = () => grid.update(isAll ? rows.map((row) => (row.account ? row : { ...row, ...sums.of(nameOfGroup(row.code)) })) : rows);
   const draw = () => {
     const given = Object.fromEntries(new FormData(form));
     const tree = buildTree(list.accounts.filter((account) => matches(account, given, list.textOf(account))));
     open ??= openAtFirst(tree, ROWS_AT_FIRST);
+    currencies = [...tree.sums].sort(([one, { count: few }], [other, { count: many }]) => few - many || order.compare(other, one)).map(([currency]) => currency);
     rows = rowsOf(tree, given.q ? null : open);
-    grid.update(rows);
+    isAll = !given.q && !given.type && !given.status;
+    if (isAll) sums.want(["", ...rows.filter((row) => row.isOpen && row.code === nameOfGroup(row.code)).map((row) => row.code)]);
+    place();
     fill(summary, `${count(tree.count)} ${tree.count === 1 ? "account" : "accounts"}${list.isCut ? ", the newest ones" : list.isComplete ? "" : ", more are coming"}`);
   };
   const openRow = (row) => (row.account ? context.navigate(`/accounts/${row.account.id}`) : toggle(row, !open.has(row.code)));
@@ -43,7 +53,7 @@ export async function show(context) {
   };
   const grid = table({
     label: "Accounts",
-    columns: columns(context),
+    columns: columns(context, () => currencies),
     source: fromArray(rows),
     onOpen: openRow,
     empty: "No account fits",
@@ -77,7 +87,7 @@ function keepFilters(context, form) {
   history.replaceState(null, "", context.link("/accounts", query));
 }
 
-function columns(context) {
+function columns(context, currencies) {
   const muted = (text) => h("span", { class: "muted" }, text);
   return [
     { title: "Account", width: "minmax(0, 2fr)", cell: nameCell },
@@ -86,7 +96,7 @@ function columns(context) {
     { title: "Type", from: 1000, width: "5rem", cell: ({ account }) => words(account?.type ?? "") },
     { title: "Status", from: 640, width: "8rem", cell: (row) => (row.account ? statusOf(row.account) : muted(`${count(row.count)} ${row.count === 1 ? "account" : "accounts"}`)) },
     { title: "30 days", from: 800, width: "6rem", cell: ({ account }) => (account && context.isNow ? sparkline(context, account) : "") },
-    { title: "Balance", width: "clamp(9rem, 22vw, 16rem)", end: true, cell: balanceCell },
+    { title: "Balance", width: "clamp(9rem, 22vw, 20rem)", end: true, cell: (row) => balanceCell(row, currencies(), innerWidth < WIDE ? 1 : 2) },
   ];
 }
 
@@ -98,10 +108,12 @@ function nameCell(row) {
   return h("span", { class: "indent", style }, h("span", { class: "twist", "aria-hidden": "true" }), link);
 }
 
-function balanceCell(row) {
-  const sums = row.account ? [[row.account.currency, row.account.balance_cents]] : [...row.sums];
-  const [first, ...others] = sums.map(([currency, cents]) => money(cents, currency));
-  return [others.length > 0 && h("span", { class: "muted", title: others.map((each) => each.textContent).join(", ") }, `+${others.length} `), first];
+/** Return the balance of an account or the sums of a group: the last currencies, and how many more there are. */
+function balanceCell({ account, sums }, currencies, most) {
+  if (account) return money(account.balance_cents, account.currency);
+  const all = [...sums].sort(([one], [other]) => currencies.indexOf(one) - currencies.indexOf(other)).map(([currency, { cents }]) => money(cents, currency));
+  const others = all.slice(0, -most);
+  return h("span", { class: "sums-of" }, others.length > 0 && h("span", { class: "muted", title: others.map((each) => each.textContent).join(", ") }, `+${others.length}`), all.slice(-most));
 }
 
 function statusOf(account) {

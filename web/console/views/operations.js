@@ -30,12 +30,16 @@ export async function show(context) {
 }
 
 function service(context) {
-  const metrics = watch(context, "metrics", { read: () => readMetrics(context.signal), every: (samples) => (samples?.length > 1 ? SLOW_MILLISECONDS : FAST_MILLISECONDS) });
-  const status = watch(context, "/v1/ledger/status", { every: () => SLOW_MILLISECONDS });
-  const facts = metrics.region((last) => about(last), { part: (samples) => samples.at(-1), lines: 0 });
-  return card("Service", [h("div", { class: "tiles trends" },
-    status.region(activity, { part: (body) => body.activity, lines: 2 }),
-    TRENDS.map((each) => metrics.region((samples) => trend(each, samples), { part: (samples) => samples.map((sample) => [sample.time, sample[each.name]]), lines: 2 }))), facts]);
+  const read = async () => {
+    const [samples, { activity }] = await Promise.all([readMetrics(context.signal), context.get("/v1/ledger/status")]);
+    return { samples, activity };
+  };
+  const watched = watch(context, "service", { read, every: (body) => (body?.samples.length > 1 ? SLOW_MILLISECONDS : FAST_MILLISECONDS) });
+  const charts = TRENDS.map((each) => watched.region((samples) => trend(each, samples), { part: ({ samples }) => samples.map((sample) => [sample.time, sample[each.name]]), lines: 2 }));
+  return card("Service", [
+    h("div", { class: "tiles trends" }, watched.region(activity, { part: (body) => body.activity, lines: 2 }), charts),
+    watched.region(about, { part: ({ samples }) => samples.at(-1), lines: 0 }),
+    watched.stale]);
 }
 
 function about({ version, workers, used, connections, waiting, late, refusals }) {
@@ -86,7 +90,7 @@ function projections(context) {
   const frame = h("div", { class: "with-side" }, h("div", { class: "side-main" }, lists), details);
   const given = context.query.get("projection");
   if (given) { fill(details, projectionDetails(context, watched, given, () => { open(null); })); frame.classList.add("with-details"); }
-  return card("Projections and followers", frame);
+  return card("Projections and followers", [frame, watched.stale]);
 }
 
 /** Return the table of one kind. It stays while its rows change, so that the reader's place is kept. */

@@ -11,7 +11,6 @@ const FIRST = 400; // users, so that there is something to show at once
 const PAGE = 1000;
 const MOST = 20_000; // users in memory; others are found by their exact name
 const TYPING_MILLISECONDS = 60;
-const MACHINE = { kind: "machine" }; // so that nobody asks for a user with this id
 const ROLES = ["admin", "auditor", "customer", "guest"];
 
 /** Show the users, or with `?show=machines` the machine clients. */
@@ -123,8 +122,8 @@ const USER_COLUMNS = (context) => [
 function machines(context) {
   if (!context.isNow) return h("div", {}, heading(context, true), state("empty", "Machine clients are known as of now only", "Their events are in the log."));
   const source = context.source("/v1/clients");
-  const grid = table({ label: "Machine clients", source, signal: context.signal, empty: "No machine client is registered", onOpen: (client) => context.navigate(`/people/${client.id}`, { query: MACHINE }), columns: [
-    { title: "Client", width: "minmax(0, 1.4fr)", cell: (client) => h("a", { href: context.link(`/people/${client.id}`, MACHINE), class: "name", title: client.name }, client.name) },
+  const grid = table({ label: "Machine clients", source, signal: context.signal, empty: "No machine client is registered", onOpen: (client) => context.navigate(`/people/${client.id}`), columns: [
+    { title: "Client", width: "minmax(0, 1.4fr)", cell: (client) => h("a", { href: context.link(`/people/${client.id}`), class: "name", title: client.name }, client.name) },
     { title: "Roles", width: "minmax(5rem, .8fr)", cell: (client) => rolesText(client.roles) },
     { title: "Scopes", width: "minmax(0, 2fr)", from: 640, cell: (client) => h("span", { title: client.scope }, client.scope) },
     { title: "Limited to", width: "minmax(0, 1fr)", from: 760, cell: limits },

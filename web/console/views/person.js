@@ -2,11 +2,10 @@
 
 import { accountsAt } from "../account_list.js";
 import { commandsTable } from "../actor.js";
-import { Problem } from "../api.js";
-import { changeButton } from "../confirm.js";
+import { changeButton } from "../dialog.js";
 import { card, facts, fill, h, state } from "../dom.js";
 import { amount, badge, count, idOf, shortId, statusBadge, when } from "../format.js";
-import { accountLink, learn, userLink } from "../names.js";
+import { accountLink, learn, machineName, userLink } from "../names.js";
 import { fromArray, table } from "../table.js";
 import { limits } from "./people.js";
 
@@ -20,13 +19,11 @@ export const title = () => lastName;
 /** Show the user or the client. */
 export async function show(context) {
   const { id } = context.params;
-  if (context.query.get("kind") === "machine" && context.can("admin")) return machine(context, id);
-  if (!context.can("admin", "auditor") && id !== context.me.id) return h("div", {}, h("h1", { class: "unseen" }, "Another user"), state("denied", "You can see no other user", "Admins and auditors can.", h("a", { href: context.link(`/people/${context.me.id}`), class: "name" }, "You and your sessions")));
-  const user = await context.get(`/v1/users/${id}`, { at: true }).catch((error) => {
-    if (error instanceof Problem && error.status === 404 && context.can("admin")) return null;
-    throw error;
-  });
-  if (!user) return machine(context, id);
+  const isReader = context.can("admin", "auditor");
+  if (!isReader && id !== context.me.id) return h("div", {}, h("h1", { class: "unseen" }, "Another user"), state("denied", "You can see no other user", "Admins and auditors can.", h("a", { href: context.link(`/people/${context.me.id}`), class: "name" }, "You and your sessions")));
+  const name = isReader && id !== context.me.id ? await machineName(id) : null;
+  if (name !== null) return machineOf(context, id, name);
+  const user = await context.get(`/v1/users/${id}`, { at: true });
   learn("user", [user]);
   lastName = user.username;
   return person(context, user);
@@ -85,7 +82,8 @@ function sessions(context, user, ours, activity) {
 
 function sessionColumns(context, user) {
   const isThis = (session) => session.id === context.me.session_id;
-  const agent = (session) => h("span", { title: session.agent ?? null }, agentName(session.agent), isThis(session) && [" ", badge("this session", "good")]);
+  const agent = (session) => h("span", { title: session.agent ?? null }, agentName(session.agent));
+  const mark = (session) => isThis(session) && [" ", badge("this session", "good")];
   const address = (session) => session.address ?? h("span", { class: "muted" }, "–");
   const end = (session) => changeButton(context, "End", {
     isDangerous: true, name: `End session ${shortId(session.id)}`, title: isThis(session) ? "End this session?" : `End a session of ${user.username}?`,
@@ -93,9 +91,9 @@ function sessionColumns(context, user) {
     verb: "End session", request: { method: "DELETE", path: `/v1/auth/sessions/${session.id}` }, done: again(context),
   });
   return [
-    { title: "Agent", width: "minmax(0, 2fr)", from: 640, cell: agent },
+    { title: "Agent", width: "minmax(0, 2fr)", from: 640, cell: (session) => [agent(session), mark(session)] },
     { title: "Address", width: "minmax(0, 1fr)", from: 640, cell: address },
-    { title: "Agent, address", width: "minmax(0, 2fr)", upto: 640, cell: (session) => h("span", { class: "lines" }, h("span", {}, agent(session)), h("span", { class: "muted" }, address(session))) },
+    { title: "Agent, address", width: "minmax(0, 2fr)", upto: 640, cell: (session) => h("span", { class: "lines" }, h("span", {}, agent(session)), h("span", { class: "muted" }, address(session), mark(session))) },
     { title: "Last used", width: "clamp(5rem, 18vw, 10rem)", cell: (session) => when(session.refreshed_at, { short: true }) },
     { title: "Began", width: "10rem", from: 800, cell: (session) => when(session.created_at, { short: true }) },
     { title: "Ends", width: "10rem", from: 1000, cell: (session) => when(session.expires_at) },
@@ -165,6 +163,17 @@ function activityOf(context, id) {
   const element = card("Activity", place, { actions: all, className: "activity" });
   draw(null);
   return { element, choose };
+}
+
+/** Return a machine client; of one that is revoked, and for auditors, the log alone knows. */
+async function machineOf(context, id, name) {
+  lastName = name;
+  const [revoked] = await context.get("/v1/events", { query: { stream: id, topic: "ClientRevoked", limit: 1 } });
+  if (context.can("admin") && !revoked) return machine(context, id);
+  return h("div", {},
+    heading(name, [badge("machine"), revoked && badge("revoked", "bad")], [revoked && ["revoked ", when(revoked.recorded_at), " · "], idOf(id)], null),
+    revoked ? null : h("p", { class: "muted" }, "Only admins see the roles and secrets of machine clients."),
+    activityOf(context, id).element);
 }
 
 async function machine(context, id) {

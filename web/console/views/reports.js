@@ -116,7 +116,7 @@ function basis(context, given, body) {
 function booksOf(given, books, columns) {
   const { currency } = books;
   const sections = books.sections.filter((each) => each.lines.length > 0);
-  const table = (some, totals) => reportTable({ sections: some, totals, columns, currency });
+  const table = (some, totals, isAlone = false) => reportTable({ sections: some, totals, columns, currency, isAlone });
   const parts = { "balance-sheet": sheet, "income-statement": income, "trial-balance": trial }[given.report];
   return h("section", { class: `books-of ${given.report}`, "aria-label": `${nameOf(given.report)}, ${currency}` },
     h("header", { class: "books-head" }, h("h2", {}, currency), h("span", { class: "muted" }, `${count(books.accounts)} ${books.accounts === 1 ? "account" : "accounts"}`), proof(given.report, books)),
@@ -129,7 +129,8 @@ function sheet(sections, columns, table) {
   const left = sections.filter(({ section }) => ["assets", "untyped"].includes(section));
   const right = sections.filter(({ section }) => !["assets", "untyped"].includes(section));
   const total = (some, name) => [[name, columns.map((column) => totalOf(some, column))]];
-  return [table(left, total(left, left.some(({ section }) => section === "untyped") ? "Total assets and accounts without a type" : "Total assets")), table(right, total(right, "Total liabilities and equity"))];
+  const name = left.some(({ section }) => section === "untyped") ? "Total assets and accounts without a type" : "Total assets";
+  return [table(left, total(left, name), left.length === 1), table(right, total(right, "Total liabilities and equity"))];
 }
 
 function income(sections, columns, table) {
@@ -149,7 +150,8 @@ function proof(report, books) {
   return h("p", { class: "check bad", role: "alert" }, agrees ? `✗ ${leftName} ${shown(left)} ≠ ${rightName} ${shown(right)}` : "✗ the lines do not add up to the totals of the service");
 }
 
-function reportTable({ sections, totals, columns, currency }) {
+/** Return a table of sections with their totals; that of a section that `isAlone` is the table's. */
+function reportTable({ sections, totals, columns, currency, isAlone }) {
   const cells = (values, isBlank = false) => values.map((value) => h("td", { class: BigInt(value) < 0n ? "end negative" : "end" }, isBlank && BigInt(value) === 0n ? "" : amount(value, currency)));
   const hasSides = columns[0][0] === "debit";
   const of = (line) => columns.map(([, member]) => line[member]);
@@ -158,7 +160,7 @@ function reportTable({ sections, totals, columns, currency }) {
     return h("tbody", {},
       h("tr", { class: "section-row" }, h("th", { scope: "rowgroup", colspan: String(columns.length + 1) }, HEADINGS[section.section])),
       section.lines.map((line, index) => h("tr", { class: line.is_subtotal ? "subtotal" : null }, h("th", { scope: "row", title: line.code, style: { "--level": String(line.level) } }, lineLabel(line, labels[index])), cells(of(line), hasSides))),
-      h("tr", { class: "total" }, h("th", { scope: "row" }, `Total ${HEADINGS[section.section].toLowerCase()}`), cells(columns.map(([, member]) => sumOf(section, member)), hasSides)));
+      !isAlone && h("tr", { class: "total" }, h("th", { scope: "row" }, `Total ${HEADINGS[section.section].toLowerCase()}`), cells(columns.map(([, member]) => sumOf(section, member)), hasSides)));
   });
   return h("div", { class: "report-table" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "unseen" }, "Accounts")), columns.map(([text]) => h("th", { scope: "col", class: "end" }, heading(text))))),

@@ -5,7 +5,7 @@ import { Problem } from "../api.js";
 import { chainOf } from "../chain.js";
 import { card, copyable, facts, fill, h, loading, problemState, state } from "../dom.js";
 import { amount, count, idOf, shortId, statusBadge, when, words } from "../format.js";
-import { accountLink, transactionLink, userLink } from "../names.js";
+import { accountLink, actorLink, transactionLink } from "../names.js";
 import { flowPicture, postingsOf } from "../posting_flow.js";
 import { contentOf } from "../proof.js";
 import { proofPart, receiptButton } from "../proof_view.js";
@@ -146,7 +146,7 @@ function senders(context, transaction) {
 function sender(event, command) {
   const ids = command ? [["session", command.session_id], ["request", command.request_id], ["command", command.command_id]] : [];
   return [
-    h("span", { class: "sender-what" }, titled(event.topic), h("span", { class: "muted" }, " by "), userLink(command?.user_id ?? null)),
+    h("span", { class: "sender-what" }, titled(event.topic), h("span", { class: "muted" }, " by "), actorLink(command?.user_id ?? null)),
     h("span", { class: "muted sender-when" }, when(event.recorded_at, { short: true })),
     h("span", { class: "sender-ids" }, ids.filter(([, id]) => id).map(([name, id]) => h("span", { class: "muted" }, `${name} `, copyable(id, shortId(id))))),
   ];

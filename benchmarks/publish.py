@@ -1,0 +1,109 @@
+"""Publishing to NATS JetStream: whether it keeps up with transfers, and what it costs them."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import nats
+
+from benchmarks.figures import ROUNDS, SECONDS, Row, at_least, at_most, for_the_record
+from benchmarks.ledger import Ledger, open_ledger
+from benchmarks.load import transfers
+from benchmarks.machine import Clock
+from benchmarks.scaling import CONNECTIONS
+from benchmarks.service import PUBLISHER, list_children
+
+EVENTS = 3  # of a transfer
+START_SECONDS = 10
+KEEPS_UP, COSTS = 0.9, 1.05
+
+
+class _Run(NamedTuple):
+    """Transfers a second: executed, and published meanwhile; and the processor time of a transfer in microseconds."""
+
+    executed: float
+    published: float
+    executing: float  # in the worker and its backend
+    publishing: float  # in the publisher
+
+
+async def measure(ledger: Ledger) -> list[Row]:
+    """Measure transfers of a service that publishes and of one that does not, each on its own ledger, in turns.
+
+    The load, both services' PostgreSQL and NATS share the cores. So what publishing costs those who execute transfers
+    is their processor time: on a machine without an idle core, it also takes the time that they would use.
+    """
+    async with _running_nats() as url, open_ledger(nats_url=url) as publishing:
+        rounds = [(await _run(ledger, url), await _run(publishing, url)) for _ in range(ROUNDS)]
+    plain, beside = (
+        _Run(*(median(figures) for figures in zip(*runs, strict=True))) for runs in zip(*rounds, strict=True)
+    )
+    return [
+        at_least(
+            "transfers/s published to JetStream, against those executed meanwhile",
+            *(beside.published, beside.executed, KEEPS_UP),
+        ),
+        at_most(
+            "µs of CPU to execute a transfer while all are published, against none",
+            *(beside.executing, plain.executing, COSTS),
+        ),
+        for_the_record("transfers/s while all are published, against none", beside.executed / plain.executed),
+        for_the_record("µs of CPU to publish a transfer, without PostgreSQL and NATS", beside.publishing),
+    ]
+
+
+async def _run(ledger: Ledger, url: str) -> _Run:
+    service = ledger.service
+    publishers = list_children(service.pid, PUBLISHER)
+    before, clock = await _count(url), await Clock.start(ledger.database, [*service.worker_pids, *publishers])
+    measured = await transfers(service, ledger.accounts, connections=CONNECTIONS, seconds=SECONDS)
+    executing = clock.read(service.worker_pids) + await clock.read_backend()
+    publishing, published = clock.read(publishers), (await _count(url) - before) / EVENTS
+    per_transfer = 1e6 / (measured.per_second * SECONDS)
+    return _Run(measured.per_second, published / SECONDS, executing * per_transfer, publishing * per_transfer)
+
+
+async def _count(url: str) -> int:
+    """Return the last sequence of the stream; 0 if there is none yet."""
+    client = await nats.connect(url)
+    try:
+        return int((await client.jetstream().stream_info("ledger")).state.last_seq)
+    finally:
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def _running_nats() -> AsyncIterator[str]:
+    """Run a server of NATS with a store on disk, as its defaults are, and yield its URL."""
+    with tempfile.TemporaryDirectory(prefix="ledger-bench-") as folder:
+        process = await asyncio.create_subprocess_exec(
+            *(_find_server() or "", "--jetstream", "--store_dir", folder, "--addr", "127.0.0.1", "--port", "-1"),
+            *("--ports_file_dir", folder, "--log", os.devnull),
+        )
+        try:
+            yield await _read_url(Path(folder))
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def _read_url(folder: Path) -> str:
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            for file in folder.glob("*.ports"):
+                with contextlib.suppress(ValueError):
+                    return str(json.loads(file.read_text())["nats"][0])
+            await asyncio.sleep(0.05)
+
+
+def _find_server() -> str | None:
+    beside = Path(sys.executable).with_name("nats-server")
+    return str(beside) if beside.exists() else shutil.which("nats-server")

@@ -1,0 +1,191 @@
+"""Events arrive in JetStream while each part of the way there is killed, paused and cut off.
+
+In the end, the stream has every event of the surviving log, once and in order, and no other. A consumer that read
+meanwhile received the same bytes.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from ledger.concurrency.tasks import running
+from ledger.publish.publisher import publish
+from ledger.settings import Settings
+from ledger.store.pool import connect, open_pool
+from tests.faults.conftest import Begin, SettingsOf
+from tests.support.faults.cluster import Cluster
+from tests.support.faults.consumer import consuming
+from tests.support.faults.extent import seconds, times
+from tests.support.faults.pair import launch_pair
+from tests.support.faults.signals import halt
+from tests.support.nats import NatsServer, running_nats
+from tests.support.processes import Ledger, until
+from tests.support.proxy import Direction, Proxy
+from tests.support.publishing import find_faults, read_leaving, until_published
+
+Check = Callable[[Settings], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
+    async with running_nats(tmp_path / "nats") as started:
+        yield started
+
+
+@pytest.fixture
+def checked(server: NatsServer) -> Check:
+    """Return a context in which events are published, and after which the stream is compared with the log."""
+
+    @asynccontextmanager
+    async def check(survivor: Settings) -> AsyncIterator[None]:
+        async with consuming(server.url) as consumer:
+            yield
+            async with running(publish(to(server.url, survivor))):
+                connection = await connect(survivor, application_name="test")
+                await until_published(connection, "nats")
+                await connection.close()
+            pool = await open_pool(survivor)
+            expected = await read_leaving(pool)
+            await pool.close()
+            published = await server.read_bodies()
+            assert [] == find_faults(published, expected)
+            assert published == expected  # in the order of the log, not of each stream alone
+            await until(lambda: len(consumer.received) >= len(published))
+            assert published == [consumer.received[number] for number in sorted(consumer.received)]
+
+    return check
+
+
+def to(url: str, settings: Settings) -> Settings:
+    """Return these settings with which a ledger publishes to this URL."""
+    return settings.model_copy(update={"ledger_nats_url": SecretStr(url)})
+
+
+async def kill_publisher(service: Ledger) -> None:
+    """Kill the publisher, and wait for its successor."""
+    (publisher,) = await until(service.publishers)
+    os.kill(publisher, signal.SIGKILL)
+    await until(lambda: service.publishers() not in ([], [publisher]))
+
+
+async def test_a_killed_publisher(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
+    async with checked(settings), begin("the publisher to NATS is killed", to(server.url, settings)) as trial:
+        for _ in range(times(20)):
+            async with trial.during():
+                await kill_publisher(trial.services[0])
+
+
+async def test_a_killed_service_that_publishes(
+    begin: Begin, settings: Settings, server: NatsServer, checked: Check
+) -> None:
+    own = to(server.url, settings)
+    async with checked(settings), begin("a service that publishes is killed, its writer too", own, workers=2) as trial:
+        for _ in range(times(3)):
+            async with trial.during():
+                os.killpg(trial.services[0].pid, signal.SIGKILL)
+                await trial.services[0].status()
+                await trial.restart(own)
+
+
+async def test_a_paused_publisher(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
+    """PostgreSQL ends its session after a while, another instance leads, and what it sends later is refused."""
+    own, lasts = to(server.url, settings), seconds(45, short=4)
+    async with checked(settings), begin(f"the publisher of two instances is paused for {lasts:g} s", own, own) as trial:
+        for service in trial.services:
+            (publisher,) = await until(service.publishers)
+            async with trial.during():
+                with halt(publisher):
+                    await asyncio.sleep(lasts)
+
+
+async def test_killed_nats(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
+    async with checked(settings), begin("NATS is killed", to(server.url, settings)) as trial:
+        for _ in range(times(10)):
+            async with trial.during():
+                await server.kill()
+                await asyncio.sleep(seconds(2, short=0.5))
+                await server.start()
+
+
+async def test_paused_nats(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
+    lasts = seconds(20, short=6)
+    async with checked(settings), begin(f"NATS is paused for {lasts:g} s", to(server.url, settings)) as trial:
+        for _ in range(times(3)):
+            async with trial.during():
+                server.pause()
+                await asyncio.sleep(lasts)
+                server.resume()
+
+
+async def test_a_partition_between_publisher_and_nats(
+    begin: Begin, settings: Settings, server: NatsServer, checked: Check
+) -> None:
+    """Bytes are lost, connections are refused, and cut in the middle of what is sent and of what is answered."""
+    lasts = seconds(20, short=6)
+    async with Proxy.to("127.0.0.1", server.port) as proxy:
+        own = to("nats://{}:{}".format(*proxy.address), settings)
+        async with checked(settings), begin(f"NATS cannot be reached for {lasts:g} s, then cuts", own) as trial:
+            for fault in (proxy.black_hole, proxy.freeze, proxy.refuse):
+                async with trial.during():
+                    fault()
+                    await asyncio.sleep(lasts / 3)
+                    proxy.heal()
+            for number in range(times(20)):
+                direction = [*Direction][number % 2]
+                async with trial.during():
+                    before = proxy.cuts
+                    proxy.cut_at(direction, 3 + number)
+                    await until(lambda before=before: proxy.cuts > before)
+
+
+async def test_killed_postgresql(
+    begin: Begin, settings_of: SettingsOf, tmp_path: Path, server: NatsServer, checked: Check
+) -> None:
+    async with Cluster.launch(tmp_path / "postgresql") as cluster:
+        own = settings_of(cluster.url)
+        async with checked(own), begin("PostgreSQL is killed under a publisher", to(server.url, own)) as trial:
+            for _ in range(times(5)):
+                async with trial.during():
+                    await cluster.kill()
+                    await cluster.start()
+
+
+async def test_a_partition_between_publisher_and_postgresql(
+    begin: Begin, settings: Settings, server: NatsServer, checked: Check
+) -> None:
+    lasts = seconds(20, short=5)
+    async with Proxy.to_database(settings) as proxy:
+        own = to(server.url, proxy.database_settings(settings))
+        async with checked(settings), begin(f"PostgreSQL is cut off from a publisher, {lasts:g} s", own) as trial:
+            for fault in (proxy.strand, proxy.refuse)[: times(2)]:
+                async with trial.during():
+                    fault()
+                    await asyncio.sleep(lasts)
+                    proxy.heal()
+
+
+async def test_nothing_is_published_that_a_failover_takes_back(
+    begin: Begin, settings_of: SettingsOf, tmp_path: Path, server: NatsServer, checked: Check
+) -> None:
+    """Events are visible while no standby has them. Their sessions are terminated, and then the primary is killed."""
+    lasts = seconds(20, short=6)
+    async with launch_pair(tmp_path) as pair:
+        survivor = settings_of(pair.standby.url)
+        name = f"the link to the standby of a publisher's database is dead for {lasts:g} s, then failover"
+        async with (
+            checked(survivor),
+            begin(name, to(server.url, settings_of(pair.url)), survivor=survivor) as trial,
+            trial.during(),
+        ):
+            await until(server.read_bodies)
+            pair.link.black_hole()
+            for _ in range(3):
+                await asyncio.sleep(lasts / 3)
+                await pair.primary.terminate_backends()
+            await pair.fail_over()
