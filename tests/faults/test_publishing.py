@@ -5,10 +5,12 @@ meanwhile received the same bytes.
 """
 
 import asyncio
+import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,16 +21,20 @@ from ledger.publish.publisher import publish
 from ledger.settings import Settings
 from ledger.store.pool import connect, open_pool
 from tests.faults.conftest import Begin, SettingsOf
+from tests.support.faults.batches import Batches
 from tests.support.faults.cluster import Cluster
 from tests.support.faults.consumer import consuming
-from tests.support.faults.extent import seconds, times
+from tests.support.faults.extent import FULL, seconds, times
 from tests.support.faults.pair import launch_pair
 from tests.support.faults.signals import halt
+from tests.support.faults.trial import Trial
 from tests.support.nats import NatsServer, running_nats
 from tests.support.processes import Ledger, until
 from tests.support.proxy import Direction, Proxy
 from tests.support.publishing import find_faults, read_leaving, until_published
 
+TRANSFERS = 100_000 if FULL else 3_000
+LASTS = seconds(6, short=1.5)  # in the full form, longer than a publisher waits for an answer
 Check = Callable[[Settings], AbstractAsyncContextManager[None]]
 
 
@@ -189,3 +195,78 @@ async def test_nothing_is_published_that_a_failover_takes_back(
                 await asyncio.sleep(lasts / 3)
                 await pair.primary.terminate_backends()
             await pair.fail_over()
+
+
+async def test_every_fault_in_turn_while_money_moves(
+    begin: Begin, settings_of: SettingsOf, tmp_path: Path, server: NatsServer, checked: Check
+) -> None:
+    """Publisher, writer, PostgreSQL and NATS are killed, paused and cut off, again and again."""
+    async with (
+        Cluster.launch(tmp_path / "postgresql") as cluster,
+        cluster.proxy() as to_database,
+        Proxy.to("127.0.0.1", server.port) as to_nats,
+    ):
+        direct = settings_of(cluster.url)
+        own = to("nats://{}:{}".format(*to_nats.address), to_database.database_settings(direct))
+        name = f"each part of publishing fails in turn, while {TRANSFERS:,} transfers are made"
+        async with checked(direct), begin(name, own, workers=2) as trial:
+            faults = Faults(trial, cluster, server, to_database, to_nats)
+            batches = Batches(trial.urls, trial.token, trial.load.accounts.cold)
+            async with batches.sending():
+                for number in itertools.count():
+                    if number >= len(faults.all) and batches.acknowledged >= TRANSFERS:
+                        break
+                    async with trial.during():
+                        await faults.all[number % len(faults.all)]()
+
+
+class Faults:
+    """One fault for each way in which a part can fail, all of which end."""
+
+    def __init__(self, trial: Trial, cluster: Cluster, server: NatsServer, to_database: Proxy, to_nats: Proxy) -> None:
+        self._trial, self._cluster, self._server = trial, cluster, server
+        self.all: tuple[Callable[[], Awaitable[None]], ...] = (
+            lambda: kill_publisher(trial.services[0]),
+            self._pause_publisher,
+            self._kill_writer,
+            self._kill_database,
+            self._pause_database,
+            lambda: self._cut_off(to_database.strand, to_database),
+            self._kill_nats,
+            self._pause_nats,
+            *(partial(self._cut_off, fault, to_nats) for fault in (to_nats.black_hole, to_nats.freeze, to_nats.refuse)),
+        )
+
+    async def _pause_publisher(self) -> None:
+        (publisher,) = await until(self._trial.services[0].publishers)
+        with halt(publisher):
+            await asyncio.sleep(LASTS)
+
+    async def _kill_writer(self) -> None:
+        (writer,) = await until(self._trial.services[0].writers)
+        os.kill(writer, signal.SIGKILL)
+        await until(lambda: self._trial.services[0].writers() not in ([], [writer]))
+
+    async def _kill_database(self) -> None:
+        await self._cluster.kill()
+        await self._cluster.start()
+
+    async def _pause_database(self) -> None:
+        self._cluster.pause()
+        await asyncio.sleep(LASTS)
+        self._cluster.resume()
+
+    async def _kill_nats(self) -> None:
+        await self._server.kill()
+        await asyncio.sleep(LASTS)
+        await self._server.start()
+
+    async def _pause_nats(self) -> None:
+        self._server.pause()
+        await asyncio.sleep(LASTS)
+        self._server.resume()
+
+    async def _cut_off(self, fault: Callable[[], None], proxy: Proxy) -> None:
+        fault()
+        await asyncio.sleep(LASTS)
+        proxy.heal()
