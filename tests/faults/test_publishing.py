@@ -8,12 +8,14 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import nats
 import pytest
+from nats.js.errors import Error as JetStreamError
 from pydantic import SecretStr
 
 from ledger.concurrency.tasks import running
@@ -28,7 +30,7 @@ from tests.support.faults.extent import FULL, seconds, times
 from tests.support.faults.pair import launch_pair
 from tests.support.faults.signals import halt
 from tests.support.faults.trial import Trial
-from tests.support.nats import NatsServer, running_nats
+from tests.support.nats import NatsServer, jetstream, running_cluster, running_nats
 from tests.support.processes import Ledger, until
 from tests.support.proxy import Direction, Proxy
 from tests.support.publishing import find_faults, read_leaving, until_published
@@ -47,25 +49,26 @@ async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 @pytest.fixture
 def checked(server: NatsServer) -> Check:
     """Return a context in which events are published, and after which the stream is compared with the log."""
+    return lambda survivor: check_stream(server, survivor, to(server.url, survivor))
 
-    @asynccontextmanager
-    async def check(survivor: Settings) -> AsyncIterator[None]:
-        async with consuming(server.url) as consumer:
-            yield
-            async with running(publish(to(server.url, survivor))):
-                connection = await connect(survivor, application_name="test")
-                await until_published(connection, "nats")
-                await connection.close()
-            pool = await open_pool(survivor)
-            expected = await read_leaving(pool)
-            await pool.close()
-            published = await server.read_bodies()
-            assert [] == find_faults(published, expected)
-            assert published == expected  # in the order of the log, not of each stream alone
-            await until(lambda: len(consumer.received) >= len(published))
-            assert published == [consumer.received[number] for number in sorted(consumer.received)]
 
-    return check
+@asynccontextmanager
+async def check_stream(server: NatsServer, survivor: Settings, publishing: Settings) -> AsyncIterator[None]:
+    """Let a consumer read for the length of the context, publish the rest, and compare the stream with the log."""
+    async with consuming(server.url) as consumer:
+        yield
+        async with running(publish(publishing)):
+            connection = await connect(survivor, application_name="test")
+            await until_published(connection, "nats")
+            await connection.close()
+        pool = await open_pool(survivor)
+        expected = await read_leaving(pool)
+        await pool.close()
+        published = await server.read_bodies()
+        assert [] == find_faults(published, expected)
+        assert published == expected  # in the order of the log, not of each stream alone
+        await until(lambda: len(consumer.received) >= len(published))
+        assert published == [consumer.received[number] for number in sorted(consumer.received)]
 
 
 def to(url: str, settings: Settings) -> Settings:
@@ -117,6 +120,34 @@ async def test_killed_nats(begin: Begin, settings: Settings, server: NatsServer,
                 await server.kill()
                 await asyncio.sleep(seconds(2, short=0.5))
                 await server.start()
+
+
+async def test_a_cluster_of_nats_that_loses_its_leader(begin: Begin, settings: Settings, tmp_path: Path) -> None:
+    """The stream has three replicas, so another one of them leads, and has every event that was answered for."""
+    async with running_cluster(tmp_path / "cluster") as servers:
+        urls = ",".join(server.url for server in servers)
+        own = to(urls, settings).model_copy(update={"ledger_nats_replicas": 3})
+        async with (
+            check_stream(servers[0], settings, own),
+            begin("the leader of a cluster of NATS is killed", own) as trial,
+        ):
+            for _ in range(times(10)):
+                async with trial.during():
+                    leader = servers[int((await until(lambda: find_leader(servers))).removeprefix("n"))]
+                    await leader.kill()
+                    await until(lambda leader=leader: find_leader([one for one in servers if one is not leader]))
+                    await asyncio.sleep(seconds(5, short=1))
+                    await leader.start()
+
+
+async def find_leader(servers: Sequence[NatsServer]) -> str | None:
+    """Return the name of the server that leads the stream, or None while none does."""
+    for server in servers:
+        with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
+            async with asyncio.timeout(2), jetstream(server.url) as js:
+                cluster = (await js.stream_info("ledger")).cluster
+                return cluster.leader if cluster else None
+    return None
 
 
 async def test_paused_nats(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
