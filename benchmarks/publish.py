@@ -27,7 +27,7 @@ KEEPS_UP, COSTS = 0.9, 1.05
 
 
 class _Run(NamedTuple):
-    """Transfers a second: executed, and published meanwhile; and the processor time of a transfer in microseconds."""
+    """Transfers a second: executed and published; and the processor time of a transfer in microseconds."""
 
     executed: float
     published: float

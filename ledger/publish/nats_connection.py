@@ -83,7 +83,7 @@ class Connection:
         self._inbox = inbox
         self._number = 0
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
-        self._problem: str | None = None
+        self._problem: Exception | None = None  # the last one that nothing else has raised
 
     @classmethod
     async def open(cls, access: Access, name: str) -> "Connection":
@@ -149,10 +149,12 @@ class Connection:
 
     def explain(self, error: Exception) -> NatsError:
         """Return the error with what the server has said, and without the URLs."""
-        reason = self._problem or str(error) or "no answer in time"
-        if isinstance(error, ConnectionResetError | BrokenPipeError):  # the reason was lost with the connection
+        first = self._problem or error
+        if isinstance(first, ConnectionResetError | BrokenPipeError | errors.UnexpectedEOF):
             reason = "the server has closed the connection: are the password or the credentials right?"
-        return NatsError(f"NATS: {reason.removeprefix('nats: ')}")
+        else:
+            reason = (str(first) or "no answer in time").removeprefix("nats: ")
+        return NatsError(f"NATS: {reason}")
 
     async def _answer(self, message: Msg) -> None:
         answered = self._waiting.get(message.subject.rpartition(".")[2])
@@ -164,7 +166,7 @@ class Connection:
             answered.set_result(message.data)
 
     async def _note(self, error: Exception) -> None:
-        self._problem = str(error)
+        self._problem = error
 
     async def _fail(self) -> None:
         for answered in self._waiting.values():

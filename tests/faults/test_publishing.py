@@ -5,13 +5,17 @@ meanwhile received the same bytes.
 """
 
 import asyncio
+import itertools
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+import nats
 import pytest
+from nats.js.errors import Error as JetStreamError
 from pydantic import SecretStr
 
 from ledger.concurrency.tasks import running
@@ -19,16 +23,20 @@ from ledger.publish.publisher import publish
 from ledger.settings import Settings
 from ledger.store.pool import connect, open_pool
 from tests.faults.conftest import Begin, SettingsOf
+from tests.support.faults.batches import Batches
 from tests.support.faults.cluster import Cluster
 from tests.support.faults.consumer import consuming
-from tests.support.faults.extent import seconds, times
+from tests.support.faults.extent import FULL, seconds, times
 from tests.support.faults.pair import launch_pair
 from tests.support.faults.signals import halt
-from tests.support.nats import NatsServer, running_nats
+from tests.support.faults.trial import Trial
+from tests.support.nats import NatsServer, jetstream, running_cluster, running_nats
 from tests.support.processes import Ledger, until
 from tests.support.proxy import Direction, Proxy
 from tests.support.publishing import find_faults, read_leaving, until_published
 
+TRANSFERS = 100_000 if FULL else 3_000
+LASTS = seconds(6, short=1.5)  # in the full form, longer than a publisher waits for an answer
 Check = Callable[[Settings], AbstractAsyncContextManager[None]]
 
 
@@ -41,25 +49,26 @@ async def server(tmp_path: Path) -> AsyncIterator[NatsServer]:
 @pytest.fixture
 def checked(server: NatsServer) -> Check:
     """Return a context in which events are published, and after which the stream is compared with the log."""
+    return lambda survivor: check_stream(server, survivor, to(server.url, survivor))
 
-    @asynccontextmanager
-    async def check(survivor: Settings) -> AsyncIterator[None]:
-        async with consuming(server.url) as consumer:
-            yield
-            async with running(publish(to(server.url, survivor))):
-                connection = await connect(survivor, application_name="test")
-                await until_published(connection, "nats")
-                await connection.close()
-            pool = await open_pool(survivor)
-            expected = await read_leaving(pool)
-            await pool.close()
-            published = await server.read_bodies()
-            assert [] == find_faults(published, expected)
-            assert published == expected  # in the order of the log, not of each stream alone
-            await until(lambda: len(consumer.received) >= len(published))
-            assert published == [consumer.received[number] for number in sorted(consumer.received)]
 
-    return check
+@asynccontextmanager
+async def check_stream(server: NatsServer, survivor: Settings, publishing: Settings) -> AsyncIterator[None]:
+    """Let a consumer read for the length of the context, publish the rest, and compare the stream with the log."""
+    async with consuming(server.url) as consumer:
+        yield
+        async with running(publish(publishing)):
+            connection = await connect(survivor, application_name="test")
+            await until_published(connection, "nats")
+            await connection.close()
+        pool = await open_pool(survivor)
+        expected = await read_leaving(pool)
+        await pool.close()
+        published = await server.read_bodies()
+        assert [] == find_faults(published, expected)
+        assert published == expected  # in the order of the log, not of each stream alone
+        await until(lambda: len(consumer.received) >= len(published))
+        assert published == [consumer.received[number] for number in sorted(consumer.received)]
 
 
 def to(url: str, settings: Settings) -> Settings:
@@ -111,6 +120,34 @@ async def test_killed_nats(begin: Begin, settings: Settings, server: NatsServer,
                 await server.kill()
                 await asyncio.sleep(seconds(2, short=0.5))
                 await server.start()
+
+
+async def test_a_cluster_of_nats_that_loses_its_leader(begin: Begin, settings: Settings, tmp_path: Path) -> None:
+    """The stream has three replicas, so another one of them leads, and has every event that was answered for."""
+    async with running_cluster(tmp_path / "cluster") as servers:
+        urls = ",".join(server.url for server in servers)
+        own = to(urls, settings).model_copy(update={"ledger_nats_replicas": 3})
+        async with (
+            check_stream(servers[0], settings, own),
+            begin("the leader of a cluster of NATS is killed", own) as trial,
+        ):
+            for _ in range(times(10)):
+                async with trial.during():
+                    leader = servers[int((await until(lambda: find_leader(servers))).removeprefix("n"))]
+                    await leader.kill()
+                    await until(lambda leader=leader: find_leader([one for one in servers if one is not leader]))
+                    await asyncio.sleep(seconds(5, short=1))
+                    await leader.start()
+
+
+async def find_leader(servers: Sequence[NatsServer]) -> str | None:
+    """Return the name of the server that leads the stream, or None while none does."""
+    for server in servers:
+        with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
+            async with asyncio.timeout(2), jetstream(server.url) as js:
+                cluster = (await js.stream_info("ledger")).cluster
+                return cluster.leader if cluster else None
+    return None
 
 
 async def test_paused_nats(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
@@ -189,3 +226,78 @@ async def test_nothing_is_published_that_a_failover_takes_back(
                 await asyncio.sleep(lasts / 3)
                 await pair.primary.terminate_backends()
             await pair.fail_over()
+
+
+async def test_every_fault_in_turn_while_money_moves(
+    begin: Begin, settings_of: SettingsOf, tmp_path: Path, server: NatsServer, checked: Check
+) -> None:
+    """Publisher, writer, PostgreSQL and NATS are killed, paused and cut off, again and again."""
+    async with (
+        Cluster.launch(tmp_path / "postgresql") as cluster,
+        cluster.proxy() as to_database,
+        Proxy.to("127.0.0.1", server.port) as to_nats,
+    ):
+        direct = settings_of(cluster.url)
+        own = to("nats://{}:{}".format(*to_nats.address), to_database.database_settings(direct))
+        name = f"each part of publishing fails in turn, while {TRANSFERS:,} transfers are made"
+        async with checked(direct), begin(name, own, workers=2) as trial:
+            faults = Faults(trial, cluster, server, to_database, to_nats)
+            batches = Batches(trial.urls, trial.token, trial.load.accounts.cold)
+            async with batches.sending():
+                for number in itertools.count():
+                    if number >= len(faults.all) and batches.acknowledged >= TRANSFERS:
+                        break
+                    async with trial.during():
+                        await faults.all[number % len(faults.all)]()
+
+
+class Faults:
+    """One fault for each way in which a part can fail, all of which end."""
+
+    def __init__(self, trial: Trial, cluster: Cluster, server: NatsServer, to_database: Proxy, to_nats: Proxy) -> None:
+        self._trial, self._cluster, self._server = trial, cluster, server
+        self.all: tuple[Callable[[], Awaitable[None]], ...] = (
+            lambda: kill_publisher(trial.services[0]),
+            self._pause_publisher,
+            self._kill_writer,
+            self._kill_database,
+            self._pause_database,
+            lambda: self._cut_off(to_database.strand, to_database),
+            self._kill_nats,
+            self._pause_nats,
+            *(partial(self._cut_off, fault, to_nats) for fault in (to_nats.black_hole, to_nats.freeze, to_nats.refuse)),
+        )
+
+    async def _pause_publisher(self) -> None:
+        (publisher,) = await until(self._trial.services[0].publishers)
+        with halt(publisher):
+            await asyncio.sleep(LASTS)
+
+    async def _kill_writer(self) -> None:
+        (writer,) = await until(self._trial.services[0].writers)
+        os.kill(writer, signal.SIGKILL)
+        await until(lambda: self._trial.services[0].writers() not in ([], [writer]))
+
+    async def _kill_database(self) -> None:
+        await self._cluster.kill()
+        await self._cluster.start()
+
+    async def _pause_database(self) -> None:
+        self._cluster.pause()
+        await asyncio.sleep(LASTS)
+        self._cluster.resume()
+
+    async def _kill_nats(self) -> None:
+        await self._server.kill()
+        await asyncio.sleep(LASTS)
+        await self._server.start()
+
+    async def _pause_nats(self) -> None:
+        self._server.pause()
+        await asyncio.sleep(LASTS)
+        self._server.resume()
+
+    async def _cut_off(self, fault: Callable[[], None], proxy: Proxy) -> None:
+        fault()
+        await asyncio.sleep(LASTS)
+        proxy.heal()

@@ -8,9 +8,8 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from tests.support.ports import choose_ports
 from tests.support.processes import ROOT, run_program, until
 
 IS_WANTED = os.environ.get("BROKERS") == "all" or all(map(shutil.which, ("java", "mvn")))
@@ -74,7 +74,7 @@ class KafkaBroker:
 
     async def create(self) -> None:
         """Make the broker's folder, and choose its ports."""
-        self.port, controller = _choose_ports(2)
+        self.port, controller = choose_ports(2)
         self._folder.mkdir()
         config = CONFIG.format(port=self.port, controller=controller, logs=self._folder / "logs")
         (self._folder / "server.properties").write_text(config)
@@ -185,12 +185,3 @@ async def _install(folder: Path) -> Path:
             assert 0 == ran.status, f"{ran.output}{ran.error}\n(the first run needs the network)"
             (folder / "done").touch()
     return folder / "jars"
-
-
-def _choose_ports(count: int) -> list[int]:
-    """Return ports that are free now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,14 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from pydantic import SecretStr
 
+from tests.support.ports import choose_ports
 from tests.support.processes import until
 
 UNACKNOWLEDGED = ConsumerConfig(ack_policy=AckPolicy.NONE)  # or JetStream stops after a thousand messages
+CLUSTERED = """
+    server_name: n{0}
+    cluster: {{ name: test, listen: "127.0.0.1:{1}", routes: [{2}] }}
+"""
 PROGRAM = Path(sys.executable).with_name("nats-server")
 
 
@@ -111,6 +116,22 @@ async def running_nats(folder: Path, config: str = "") -> AsyncIterator[NatsServ
         yield server
     finally:
         await server.kill()
+
+
+@asynccontextmanager
+async def running_cluster(folder: Path, size: int = 3) -> AsyncIterator[list[NatsServer]]:
+    """Run a cluster of servers, which elect a leader for each stream."""
+    ports = choose_ports(size)
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    async with AsyncExitStack() as stack:
+        servers = [
+            NatsServer(folder / f"n{number}", CLUSTERED.format(number, port, routes))
+            for number, port in enumerate(ports)
+        ]
+        for server in servers:
+            stack.push_async_callback(server.kill)
+            await server.start()
+        yield servers
 
 
 @asynccontextmanager

@@ -27,7 +27,9 @@ CRYPTOGRAPHY = re.compile(
 )
 CONNECTING = re.compile(
     r"\basyncpg\.(?:connect|create_pool)\b|\bClientSession\(|\burlopen\(|\.from_url\(|\bOTLPSpanExporter\("
-    r"|\bopen_connection\(|\bcreate_connection\(|\bHTTPS?Connection\("
+    r"|\bopen_connection\(|\bcreate_connection\(|\bHTTPS?Connection\(|\bAIOKafkaProducer\("
+    r"|^from nats\.aio\.client\b",
+    re.MULTILINE,
 )
 WEAK = re.compile(r"\bhashlib\.(?:md5|sha1|new)\b|^\s*(?:import|from) random\b|\buuid1\(", re.MULTILINE)
 # The requirements of levels 1 and 2 of OWASP ASVS 5.0.0, by section.
