@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.core import (
@@ -23,6 +23,7 @@ from ledger.events.operations import RebuildEnded, VerificationEnded
 from ledger.followers.follower import STATES
 from ledger.projections.holds import Holds
 from ledger.projections.schedules import Schedules
+from ledger.publish.webhooks.states import WebhookStates
 from ledger.runtime import Runtime
 from ledger.service import metrics, sampling
 from ledger.service.health import Health
@@ -96,6 +97,15 @@ def _cells(routes: tuple[tuple[str, str], ...]) -> dict[tuple[str, str], tuple[d
     }
 
 
+class Counts(NamedTuple):
+    """What the database has counted for one scrape."""
+
+    holds: Holds
+    schedules: Schedules
+    ended: Ended
+    webhooks: WebhookStates
+
+
 class Metrics:
     """The metrics of this worker, for each route (a method and a path) and for the rest; it can read all workers'."""
 
@@ -129,29 +139,32 @@ class Metrics:
         for _ in range(runtime.passwords.take_swapped()):
             self.meter.add(metrics.SWAPPED_PASSWORDS)
 
-    def render(
-        self, health: Health | None, holds: Holds | None, schedules: Schedules | None, ended: Ended | None
-    ) -> bytes:
+    def render(self, health: Health | None, counts: Counts | None) -> bytes:
         """Return the metrics of all workers in Prometheus' text format, without the database's if it is unreachable."""
-        return generate_latest(_MeterCollector(self.meter, health, holds, schedules, ended))
+        return generate_latest(_MeterCollector(self.meter, health, counts))
+
+
+def _describe_counts(counts: Counts) -> Iterator[Metric]:
+    pending, overdue = counts.holds
+    yield GaugeMetricFamily("ledger_holds_pending", "Holds that are neither captured nor void.", value=pending)
+    yield GaugeMetricFamily("ledger_holds_overdue_seconds", "How late holds expire.", value=overdue)
+    waiting, late = counts.schedules
+    yield GaugeMetricFamily("ledger_schedules_waiting", "Transactions that are scheduled.", value=waiting)
+    yield GaugeMetricFamily("ledger_schedules_overdue_seconds", "How late they are executed.", value=late)
+    states = GaugeMetricFamily("ledger_webhooks", "Webhooks by state.", labels=["state"])
+    for state in ("delivering", "failing", "disabled"):
+        states.add_metric([state], getattr(counts.webhooks, state))
+    text = "Age of the oldest event that an enabled webhook has yet to send or to pass over."
+    yield from (states, GaugeMetricFamily("ledger_webhooks_behind_seconds", text, value=counts.webhooks.behind_seconds))
 
 
 class _MeterCollector(Collector):
     """Adapts the metrics to prometheus_client."""
 
-    def __init__(
-        self,
-        meter: Meter,
-        health: Health | None,
-        holds: Holds | None,
-        schedules: Schedules | None,
-        ended: Ended | None,
-    ) -> None:
+    def __init__(self, meter: Meter, health: Health | None, counts: Counts | None) -> None:
         self._meter = meter
         self._health = health
-        self._holds = holds
-        self._schedules = schedules
-        self._ended = ended
+        self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
@@ -159,16 +172,9 @@ class _MeterCollector(Collector):
         for family in self._meter.layout.families:
             yield self._gauge(family) if family.kind == "gauge" else self._sum(family)
         yield from self._database()
-        if self._holds is not None:
-            pending, overdue = self._holds
-            yield GaugeMetricFamily("ledger_holds_pending", "Holds that are neither captured nor void.", value=pending)
-            yield GaugeMetricFamily("ledger_holds_overdue_seconds", "How late holds expire.", value=overdue)
-        if self._schedules is not None:
-            waiting, late = self._schedules
-            yield GaugeMetricFamily("ledger_schedules_waiting", "Transactions that are scheduled.", value=waiting)
-            yield GaugeMetricFamily("ledger_schedules_overdue_seconds", "How late they are executed.", value=late)
-        if self._ended is not None:
-            yield from _describe_operations(self._ended)
+        if self._counts is not None:
+            yield from _describe_counts(self._counts)
+            yield from _describe_operations(self._counts.ended)
         yield from self._processes()
 
     def _sum(self, family: Family) -> Metric:

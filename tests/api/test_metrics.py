@@ -19,7 +19,9 @@ from ledger.service.metrics import Family, Layout, Meter
 from ledger.settings import Settings
 from tests.support.controls import Api, transfer_body
 from tests.support.processes import until
+from tests.support.receiver import receive
 from tests.support.serving import serving
+from tests.support.webhooks import create, move
 
 Series: TypeAlias = dict[tuple[str, frozenset[tuple[str, str]]], float]
 Serve = Callable[[Settings], Awaitable[Api]]
@@ -139,6 +141,30 @@ async def test_pending_holds_and_the_delay_of_their_expiry_are_metrics(api: Api)
     assert [0, 1] == [value(found, "ledger_holds_pending") for found in (before, after)]
     assert [0, 0] == [value(found, "ledger_holds_overdue_seconds") for found in (before, after)]
     assert ("ledger_holds_overdue_seconds", frozenset()) in after
+
+
+async def test_webhooks_and_their_deliveries_are_metrics(api: Api) -> None:
+    async def count(state: str) -> float:
+        return value(await scrape(api), "ledger_webhooks", state=state)
+
+    accounts = await api.new_account(balance_cents=5), await api.new_account()
+    async with receive() as receiver:
+        receiver.answer = lambda one: 500 if one.path == "/failing" else 204
+        *_, disabled = [await create(api, receiver, path) for path in ("/working", "/failing", "/disabled")]
+        assert 200 == (await api.post(f"/v1/webhooks/{disabled['id']}/disable")).status
+        await move(api, accounts, 1)
+        await until(lambda: len(receiver.received) >= 2)
+        for state in ("delivering", "failing", "disabled"):
+            await until(lambda state=state: _is_one(count, state))
+        found = await scrape(api)
+    assert 1 == value(found, "ledger_webhook_attempts_total", outcome="delivered")
+    assert 1 <= value(found, "ledger_webhook_attempts_total", outcome="failed")
+    assert 1 == value(found, "ledger_webhook_delay_seconds_count")
+    assert 0 < value(found, "ledger_webhooks_behind_seconds")
+
+
+async def _is_one(count: Callable[[str], Awaitable[float]], state: str) -> bool:
+    return await count(state) == 1
 
 
 async def test_metrics_are_served_while_the_database_is_away(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,15 @@ DEPENDS = (
     "must not be the name of this service",
     "must not be the user's own name",
     "must be the present password",
+    "must be an absolute URL such as",
+    "must begin with https://",
+    "must be a host that has an address",
+    "must not be an address of a private network",
+    "must have the port 80, 443 or one from",
+    "must not have a user or a password",
+    "must not have a fragment",
+    "must not be beyond the end of the log",
+    "must be the position of an event that leaves the ledger",
     "must be given, or user_ids, for a client that is neither admin nor auditor",
 )
 

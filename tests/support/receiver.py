@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from ledger.publish.webhooks.clock import Clock
 
-LOOPBACK = "127.0.0.0/8"  # what tests allow
+LOOPBACK = "127.0.0.0/8 ::1"  # what tests allow
 
 
 class SetClock(Clock):

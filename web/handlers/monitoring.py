@@ -9,15 +9,16 @@ from ledger.concurrency.dataloader import DataLoader
 from ledger.errors import Refused
 from ledger.followers.follower import FollowerStatus
 from ledger.projections import holds, schedules
+from ledger.publish.webhooks.states import read_states
 from ledger.runtime import Runtime
 from ledger.service.health import Health
 from ledger.service.operations.ended import read_ended
 from ledger.settings import Settings
-from ledger.store.connections import UNREACHABLE
+from ledger.store.connections import UNREACHABLE, Pool
 from web.http.json import answer
 from web.http.request import RUNTIME
 from web.http.response import Reply
-from web.metrics import CONTENT_TYPE, Metrics
+from web.metrics import CONTENT_TYPE, Counts, Metrics
 
 METRICS = web.AppKey("METRICS", Metrics)
 DRAINING = web.AppKey("DRAINING", asyncio.Event)
@@ -48,11 +49,15 @@ async def get_metrics(request: web.Request) -> Reply:
     metrics, runtime = request.app[METRICS], request.app[RUNTIME]
     metrics.sample(runtime)
     found = await _read_health(request.app)
-    held = None if found is None else await holds.count_holds(runtime.pool)
-    scheduled = None if found is None else await schedules.count(runtime.pool)
-    ended = None if found is None else await read_ended(runtime.pool)
-    body = await asyncio.to_thread(metrics.render, found, held, scheduled, ended)
+    counts = None if found is None else await _read_counts(runtime.pool)
+    body = await asyncio.to_thread(metrics.render, found, counts)
     return Reply(body=body, headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _read_counts(pool: Pool) -> Counts:
+    return Counts(
+        await holds.count_holds(pool), await schedules.count(pool), await read_ended(pool), await read_states(pool)
+    )
 
 
 async def _run_checks(app: web.Application) -> dict[str, str]:
