@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import nats
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from pydantic import SecretStr
@@ -138,7 +138,7 @@ async def running_cluster(folder: Path, size: int = 3) -> AsyncIterator[list[Nat
 @asynccontextmanager
 async def jetstream(url: str) -> AsyncIterator[JetStreamContext]:
     """Connect as a consumer does, and disconnect even from a server that does not answer."""
-    client = nats.NATS()
+    client = Client()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await client.connect(url, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_ignore)
