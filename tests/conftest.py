@@ -28,6 +28,7 @@ from tests.support.api_server import ApiServer, begin
 from tests.support.controls import ADMIN_PASSWORD, Api, Clock, Serve, new_id
 from tests.support.databases import folder_in_memory
 from tests.support.processes import DEADLINE_SECONDS
+from tests.support.receiver import LOOPBACK
 from tests.support.sealed import Sealed, ledger_to_seal, write_key_file
 from tests.support.surroundings import settle
 from tests.support.traffic import execute
@@ -176,8 +177,9 @@ async def new_database(servers: Services, template: str) -> AsyncIterator[Settin
 
 def settings_for(servers: Services, database: str, **overrides: Any) -> Settings:
     unthrottled = {"ledger_login_attempts_per_account": 100_000, "ledger_login_attempts_per_address": 100_000}
+    defaults = {"database_url": servers.database_url.replace("/ledger?", f"/{database}?"), **unthrottled}
     return Settings(
-        **{"database_url": servers.database_url.replace("/ledger?", f"/{database}?"), **unthrottled, **overrides},
+        **{**defaults, "ledger_webhook_allow": LOOPBACK, **overrides},
         redis_url=f"{servers.redis_url}&{PATIENCE}",
         jwt_secret="a-secret-of-the-tests-that-is-long-enough",
         ledger_admin_password=ADMIN_PASSWORD,

@@ -67,13 +67,15 @@ class Backlog(NamedTuple):
 async def add(connection: Connection, entries: Sequence[Entry], schema: str | None = None) -> None:
     """Add entries, unless they are there already; the schema is that of the ledger if it is not in the search path.
 
-    An entry is later than all that the caller's database transaction can see, even if the clock was set back.
+    Each is later than the one before it, and than all that the caller can see, even if the clock was set back.
     """
     table = OUTBOX if schema is None else f'"{schema}".{OUTBOX}'
     await connection.execute(
         f"""INSERT INTO {table} (id, topic, state, actor_id, request_id, created_at)
-            SELECT new.*, (SELECT greatest(clock_timestamp(), max(created_at) + interval '1 microsecond') FROM {table})
-            FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::text[]) AS new
+            SELECT id, topic, state, actor_id, request_id, first_at + number * interval '1 microsecond'
+            FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::text[])
+                 WITH ORDINALITY AS new (id, topic, state, actor_id, request_id, number),
+                 (SELECT greatest(clock_timestamp(), max(created_at)) AS first_at FROM {table}) AS latest
             ON CONFLICT (id) DO NOTHING""",
         [entry.id for entry in entries],
         [TOPICS[type(entry.event)] for entry in entries],

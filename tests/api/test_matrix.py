@@ -59,6 +59,7 @@ UNSEALED_OWN = Statuses(409, 409, 409, 403)  # authorized, but there is no seali
 UNSEALED_OTHERS = Statuses(409, 409, 404, 403)
 PAYING = Row(ACCESS, Statuses(200, 403, 200, 403), Statuses(200, 403, 422, 403), missing=422)
 DENIALS = {403, 404, 422}
+WEBHOOK = {"url": "https://127.0.0.1:9/hooks", "topics": ["PeriodClosed"]}
 CLIENT = {"name": "a machine", "roles": "admin", "scope": "accounts:read"}
 
 # Auditors read everything and change nothing. A resource that the caller may not see is unknown (404). A visible
@@ -97,6 +98,18 @@ TABLE = {
     ("POST", "/monitors"): Row(ACCESS, ADMINS_CREATE, ADMINS_CREATE),
     ("GET", "/monitors/{id}"): Row(ACCESS, ADMINS),
     ("DELETE", "/monitors/{id}"): Row(ACCESS, ADMINS),
+    ("GET", "/webhooks"): Row(ACCESS, ADMINS),
+    ("POST", "/webhooks"): Row(ACCESS, ADMINS_CREATE),
+    ("GET", "/webhooks/{id}"): Row(ACCESS, ADMINS),
+    ("PATCH", "/webhooks/{id}"): Row(ACCESS, ADMINS),
+    ("DELETE", "/webhooks/{id}"): Row(ACCESS, ADMINS),
+    ("POST", "/webhooks/{id}/rotate-secret"): Row(ACCESS, ADMINS),
+    ("POST", "/webhooks/{id}/disable"): Row(ACCESS, ADMINS),
+    ("POST", "/webhooks/{id}/enable"): Row(ACCESS, ADMINS),
+    ("POST", "/webhooks/{id}/redeliver"): Row(ACCESS, ADMINS),
+    ("POST", "/webhooks/{id}/test"): Row(ACCESS, ADMINS),
+    ("GET", "/webhooks/{id}/deliveries"): Row(ACCESS, ADMINS),
+    ("GET", "/webhooks/{id}/progress"): Row(ACCESS, ADMINS),
     ("GET", "/audit/actors/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
     ("GET", "/audit/commands/{id}"): Row(ACCESS, AUDITORS_TOO, AUDITORS_TOO),
     ("GET", "/audit/verify"): Row(ACCESS, AUDITORS_TOO),
@@ -224,10 +237,12 @@ async def resource_of(api: Api, route: Route, user: dict[str, Any]) -> str:  # n
         case "/audit/verify":  # one verification runs at a time
             await until(lambda: has_verified(api))
             return str(user["id"])
-        case path if path.startswith(("/accounts/{id}", "/clients/{id}")):
-            is_client = path.startswith("/clients")
-            created = (await api.post("/v1/clients", CLIENT)).body if is_client else await api.new_account(user["id"])
-            return str(created["id"])
+        case path if path.startswith("/accounts/{id}"):
+            return str((await api.new_account(user["id"]))["id"])
+        case path if path.startswith(("/clients/{id}", "/webhooks/{id}")):
+            kind = path.split("/")[1]
+            created = await api.post(f"/v1/{kind}", CLIENT if kind == "clients" else WEBHOOK)
+            return str(created.body["id"])
         case "/transactions/{id}/capture" | "/transactions/{id}/void":
             source, destination = await api.new_account(user["id"], balance_cents=100), await api.new_account()
             held = await api.post("/v1/transactions/hold", transfer_body(source, destination, 1))
@@ -290,6 +305,9 @@ def request_for(route: Route, version: str, resource: str, sink: str, *, own: bo
         ("POST", "/accounts/{id}/reconciliation"): {"lines": [{"day": "2026-05-01", "amount_cents": -5}]},
         ("POST", "/accounts/{id}/reconciliation/undo"): {"source": "may.xml"},
         ("POST", "/monitors"): monitor_body(resource),
+        ("POST", "/webhooks"): WEBHOOK,
+        ("PATCH", "/webhooks/{id}"): {"topics": ["MoneyTransferred"]},
+        ("POST", "/webhooks/{id}/redeliver"): {"from_position": 1},
         ("PATCH", "/transactions/{id}"): {"description": "rent"},
         ("POST", "/periods/close"): {"through": "2020-12-31"},
         ("POST", "/transactions/transfer"): transfer_body(resource, sink, 1),

@@ -16,7 +16,7 @@ LIMIT_SECONDS = 600
 TOO_OLD = ["login_too_old"]
 SENSITIVE = [route for route in ROUTES if route.is_sensitive]
 NAMES = [f"{route.method} {route.path}" for route in SENSITIVE]
-# Changes of users, clients and sessions that need the password itself, or give nobody more than the caller has.
+# Changes that need the password itself, give nobody more than the caller has, or send nothing anywhere else.
 OTHERS = {
     "POST /auth/login",
     "POST /auth/token",
@@ -27,6 +27,11 @@ OTHERS = {
     "POST /users/me/totp/enrol",
     "POST /users/me/totp/confirm",
     "POST /users/me/totp/remove",
+    "DELETE /webhooks/{id}",
+    "POST /webhooks/{id}/disable",
+    "POST /webhooks/{id}/enable",
+    "POST /webhooks/{id}/redeliver",
+    "POST /webhooks/{id}/test",
 }
 AGE = "UPDATE sessions SET created_at = created_at - make_interval(secs => $1)"
 
@@ -41,11 +46,11 @@ async def send(api: Api, route: Route) -> Response:
     return await api.call(route.method, "/v1" + route.path.replace("{id}", NOBODY), {})
 
 
-def test_every_change_of_users_clients_and_sessions_is_sensitive_or_named_here() -> None:
+def test_every_change_of_users_clients_sessions_and_webhooks_is_sensitive_or_named_here() -> None:
     changes = {
         f"{route.method} {route.path}"
         for route in ROUTES
-        if route.method != "GET" and route.path.split("/")[1] in {"users", "clients", "auth"}
+        if route.method != "GET" and route.path.split("/")[1] in {"users", "clients", "auth", "webhooks"}
     }
     assert changes - OTHERS == {*NAMES}
     assert changes >= OTHERS

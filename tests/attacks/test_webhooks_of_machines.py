@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from ledger.settings import Settings
-from tests.support.controls import Api, Serve, new_id
+from tests.support.controls import Api, new_id
 from tests.support.machines import as_machine, machine, register
 from tests.support.processes import until
-from tests.support.receiver import LOOPBACK, Receiver, receive
+from tests.support.receiver import Receiver, receive
 from tests.support.webhooks import Body, create, move, shown
 
 SCOPES = "webhooks:read webhooks:write transactions:write accounts:read"
@@ -23,13 +22,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def sending(serve: Serve, settings: Settings) -> Api:
-    return await serve(settings.model_copy(update={"ledger_webhook_allow": LOOPBACK}))
-
-
-@pytest.fixture
-async def accounts(sending: Api) -> Accounts:
-    return await sending.new_account(balance_cents=1000), await sending.new_account(balance_cents=1000)
+async def accounts(api: Api) -> Accounts:
+    return await api.new_account(balance_cents=1000), await api.new_account(balance_cents=1000)
 
 
 async def limited(api: Api, **limits: Any) -> tuple[Body, Api]:
@@ -45,23 +39,23 @@ async def reach_end(api: Api, receiver: Receiver) -> None:
 
 
 async def test_a_limited_client_gets_what_happens_to_its_accounts(
-    sending: Api, receiver: Receiver, accounts: Accounts
+    api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
     own, other = accounts
-    _, client = await limited(sending, account_ids=[own["id"]])
+    _, client = await limited(api, account_ids=[own["id"]])
     webhook = await create(client, receiver, "/own", topics=[])
     assert webhook["client_id"] == client_id(webhook)
-    await create(sending, receiver, "/all", topics=[])
-    stranger = await sending.new_account(balance_cents=5)
-    await move(sending, (own, other), 1)
-    await move(sending, (other, stranger), 2)
-    held = await sending.post(
+    await create(api, receiver, "/all", topics=[])
+    stranger = await api.new_account(balance_cents=5)
+    await move(api, (own, other), 1)
+    await move(api, (other, stranger), 2)
+    held = await api.post(
         "/v1/transactions/hold",
         {"source_account_id": own["id"], "destination_account_id": other["id"], "amount_cents": 3},
     )
-    assert 200 == (await sending.post(f"/v1/transactions/{held.body['id']}/void")).status
-    await sending.patch(f"/v1/accounts/{own['id']}", {"name": "Alice"})
-    await reach_end(sending, receiver)
+    assert 200 == (await api.post(f"/v1/transactions/{held.body['id']}/void")).status
+    await api.patch(f"/v1/accounts/{own['id']}", {"name": "Alice"})
+    await reach_end(api, receiver)
     events = [
         (one.event["type"].split(".")[1], one.event["subject"]) for one in receiver.received if one.path == "/own"
     ]
@@ -80,18 +74,18 @@ def client_id(webhook: Body) -> str:
     return str(webhook["client_id"])
 
 
-async def test_limits_to_a_user_follow_the_owner(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
+async def test_limits_to_a_user_follow_the_owner(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     """By the owner at the time of the event, also if it is sent later."""
     own, other = accounts
-    _, client = await limited(sending, user_ids=[own["user_id"]])
+    _, client = await limited(api, user_ids=[own["user_id"]])
     await create(client, receiver, "/own")
-    moved = await move(sending, (own, other), 1)
-    new_owner = await sending.new_user()
-    body = {**(await sending.get(f"/v1/accounts/{own['id']}")).body, "user_id": new_owner["id"]}
-    assert 200 == (await sending.put(f"/v1/accounts/{own['id']}", body)).status
-    await move(sending, (own, other), 2)
-    another = await sending.new_account(own["user_id"], balance_cents=5)
-    moved += await move(sending, (another, other), 3)
+    moved = await move(api, (own, other), 1)
+    new_owner = await api.new_user()
+    body = {**(await api.get(f"/v1/accounts/{own['id']}")).body, "user_id": new_owner["id"]}
+    assert 200 == (await api.put(f"/v1/accounts/{own['id']}", body)).status
+    await move(api, (own, other), 2)
+    another = await api.new_account(own["user_id"], balance_cents=5)
+    moved += await move(api, (another, other), 3)
     await until(lambda: len(receiver.positions("/own")) >= 3)
     opening = receiver.positions("/own")[1]
     assert [moved[0], opening, moved[1]] == receiver.positions("/own")
@@ -100,53 +94,53 @@ async def test_limits_to_a_user_follow_the_owner(sending: Api, receiver: Receive
     assert [moved[0], opening, moved[1]] == receiver.positions("/again")
 
 
-async def test_a_narrowed_client_gets_less_at_once(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
+async def test_a_narrowed_client_gets_less_at_once(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     own, other = accounts
-    client, as_client = await limited(sending, account_ids=[own["id"], other["id"]])
-    stranger = await sending.new_account(balance_cents=50)
+    client, as_client = await limited(api, account_ids=[own["id"], other["id"]])
+    stranger = await api.new_account(balance_cents=50)
     await create(as_client, receiver, "/own")
-    await create(sending, receiver, "/all", topics=[])
-    first = await move(sending, (stranger, own), 1)
-    first += await move(sending, (stranger, other), 2)
-    patched = await sending.patch(f"/v1/clients/{client['id']}", {"account_ids": [own["id"]]})
+    await create(api, receiver, "/all", topics=[])
+    first = await move(api, (stranger, own), 1)
+    first += await move(api, (stranger, other), 2)
+    patched = await api.patch(f"/v1/clients/{client['id']}", {"account_ids": [own["id"]]})
     assert 200 == patched.status, patched
-    await move(sending, (stranger, other), 3)
-    first += await move(sending, (stranger, own), 4)
-    await reach_end(sending, receiver)
+    await move(api, (stranger, other), 3)
+    first += await move(api, (stranger, own), 4)
+    await reach_end(api, receiver)
     await until(lambda: len(receiver.positions("/own")) >= 3)
     assert first == receiver.positions("/own")
 
 
 @pytest.mark.parametrize("change", ["revoke", "scope"])
 async def test_a_client_that_may_have_no_webhooks_gets_nothing(
-    sending: Api, receiver: Receiver, accounts: Accounts, change: str
+    api: Api, receiver: Receiver, accounts: Accounts, change: str
 ) -> None:
-    client, as_client = await limited(sending, account_ids=[accounts[0]["id"]])
+    client, as_client = await limited(api, account_ids=[accounts[0]["id"]])
     webhook = await create(as_client, receiver, "/own")
-    await create(sending, receiver, "/all", topics=[])
-    moved = await move(sending, accounts, 1)
+    await create(api, receiver, "/all", topics=[])
+    moved = await move(api, accounts, 1)
     await until(lambda: receiver.positions("/own"))
     path = f"/v1/clients/{client['id']}"
-    changed = await (sending.delete(path) if change == "revoke" else sending.patch(path, {"scope": "accounts:read"}))
+    changed = await (api.delete(path) if change == "revoke" else api.patch(path, {"scope": "accounts:read"}))
     assert 200 == changed.status
-    await move(sending, accounts, 2)
-    await reach_end(sending, receiver)
+    await move(api, accounts, 2)
+    await reach_end(api, receiver)
     assert moved == receiver.positions("/own")
-    await until(lambda: _is_disabled(sending, webhook))
-    assert "client_revoked" == (await shown(sending, webhook))["disabled_reason"]
+    await until(lambda: _is_disabled(api, webhook))
+    assert "client_revoked" == (await shown(api, webhook))["disabled_reason"]
 
 
 async def _is_disabled(api: Api, webhook: Body) -> bool:
     return bool((await shown(api, webhook))["status"] == "disabled")
 
 
-async def test_a_client_reaches_only_its_own_webhooks(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    _, client = await limited(sending, account_ids=[accounts[0]["id"]])
-    own, admins = await create(client, receiver, "/own"), await create(sending, receiver, "/admins")
-    _, other = await limited(sending, account_ids=[accounts[1]["id"]])
+async def test_a_client_reaches_only_its_own_webhooks(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    _, client = await limited(api, account_ids=[accounts[0]["id"]])
+    own, admins = await create(client, receiver, "/own"), await create(api, receiver, "/admins")
+    _, other = await limited(api, account_ids=[accounts[1]["id"]])
     assert [own["id"]] == [one["id"] for one in (await client.get("/v1/webhooks")).body]
     assert [] == (await other.get("/v1/webhooks")).body
-    assert {own["id"], admins["id"]} == {one["id"] for one in (await sending.get("/v1/webhooks")).body}
+    assert {own["id"], admins["id"]} == {one["id"] for one in (await api.get("/v1/webhooks")).body}
     for caller, webhook in ((other, own), (client, admins), (client, {"id": str(new_id())})):
         path = f"/v1/webhooks/{webhook['id']}"
         answers = [
@@ -162,15 +156,15 @@ async def test_a_client_reaches_only_its_own_webhooks(sending: Api, receiver: Re
             await caller.delete(path),
         ]
         assert [(404, ["resource_not_found"])] * 10 == [(answer.status, answer.codes) for answer in answers]
-    assert 200 == (await sending.delete(f"/v1/webhooks/{own['id']}")).status
+    assert 200 == (await api.delete(f"/v1/webhooks/{own['id']}")).status
 
 
-async def test_events_of_others_are_not_sent_again(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
+async def test_events_of_others_are_not_sent_again(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     own, other = accounts
-    _, client = await limited(sending, account_ids=[own["id"]])
+    _, client = await limited(api, account_ids=[own["id"]])
     webhook = await create(client, receiver, "/own")
-    theirs = await move(sending, (other, await sending.new_account()), 1)
-    mine = await move(sending, (own, other), 2)
+    theirs = await move(api, (other, await api.new_account()), 1)
+    mine = await move(api, (own, other), 2)
     for position in (*theirs, *mine):
         answer = await client.post(f"/v1/webhooks/{webhook['id']}/redeliver", {"position": position})
         assert 200 == answer.status
@@ -188,22 +182,22 @@ async def test_events_of_others_are_not_sent_again(sending: Api, receiver: Recei
         ("webhooks:write", "guest,auditor", 201),
     ],
 )
-async def test_a_client_needs_the_scope(sending: Api, receiver: Receiver, scope: str, roles: str, status: int) -> None:
-    client = await machine(sending, scope, roles)
+async def test_a_client_needs_the_scope(api: Api, receiver: Receiver, scope: str, roles: str, status: int) -> None:
+    client = await machine(api, scope, roles)
     answer = await client.post("/v1/webhooks", {"url": receiver.url()})
     assert status == answer.status, answer
 
 
 async def test_a_client_has_a_limited_number_of_webhooks(
-    sending: Api, receiver: Receiver, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+    api: Api, receiver: Receiver, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.handlers.webhooks.MAX_WEBHOOKS_EACH", 2)
-    _, client = await limited(sending, account_ids=[accounts[0]["id"]])
+    _, client = await limited(api, account_ids=[accounts[0]["id"]])
     for path in ("/one", "/two"):
         await create(client, receiver, path)
     answer = await client.post("/v1/webhooks", {"url": receiver.url()})
     assert (409, ["too_many_webhooks"]) == (answer.status, answer.codes)
-    await create(sending, receiver)
+    await create(api, receiver)
     monkeypatch.setattr("web.handlers.webhooks.MAX_WEBHOOKS", 3)
-    answer = await sending.post("/v1/webhooks", {"url": receiver.url()})
+    answer = await api.post("/v1/webhooks", {"url": receiver.url()})
     assert (409, ["too_many_webhooks"]) == (answer.status, answer.codes)

@@ -1,6 +1,6 @@
 """An account with 100,000 entries and a tree of 10,000 accounts, on a ledger that has them.
 
-The ordinary suite has a tenth of the entries and a fifth of the accounts: enough that the console forgets pages.
+The ordinary suite has a tenth of both: enough that the console forgets pages.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.support.console_views import FULL
 from tests.support.controls import Api, Serve
 from tests.support.large_books import OPENING_CENTS, WALLET, Size, balance_of, code_of, write_large
 
-SIZE = Size(entries=100_000, accounts=10_000) if FULL else Size(entries=10_000, accounts=2_000)
+SIZE = Size(entries=100_000, accounts=10_000) if FULL else Size(entries=10_000, accounts=1_000)
 TEMPLATE = "template_large"
 FRAME_SECONDS = 1 / 60
 MOST_ROWS = 80

@@ -37,20 +37,17 @@ async def test_the_tick_is_computed_from_the_sums(console: Console, api: Api, co
     assert ["✓ debits = credits", "✗ debits and credits differ by 0.01"] == sorted(await console.texts(CHECKS))
 
 
-async def test_a_live_transfer_slides_in_and_is_counted_within_a_second(console: Console, api: Api) -> None:
+async def test_a_live_transfer_slides_in_and_is_counted(console: Console, api: Api) -> None:
     accounts = await open_books(api)
     await console.open()
     await console.sees("1,234.56")
     await console.until("document.querySelector('.activity .figure')?.innerText.startsWith('5 this minute')")
 
     await api.transfer(accounts["assets:bank:main"], accounts["assets:cash"], 8765)
-    await console.run("window.began = performance.now()")
     await console.until("document.querySelector('.activity .figure').innerText.startsWith('6 this minute')")
     await console.sees("87.65")
-    took = await console.run("performance.now() - window.began")
     rows = "[...document.querySelectorAll('main [aria-label=Transactions] .rows .row')]"
 
-    assert took < 1000
     assert await console.run(f"{rows}.map((row) => row.classList.contains('arrives')).slice(0, 2)") == [True, False]
     assert await console.run(f"getComputedStyle({rows}[0]).animationDuration") == "0.5s"
     await console.page.look(scheme="light", width=1360, motion="reduce")

@@ -57,13 +57,18 @@ def find_chromium() -> Chromium:
 
 @cache
 def _search() -> Chromium | NoChromiumError:
-    if installed := next(filter(None, map(shutil.which, NAMES)), None):
-        return Chromium(installed, {})
-    folder = Path(sys.prefix).resolve() / f"chromium-{_version()}"
     try:
-        _install(folder)
+        return get_chromium(Path(sys.prefix).resolve())
     except NoChromiumError as error:
         return error
+
+
+def get_chromium(prefix: Path) -> Chromium:
+    """Return the installed Chromium, or that of the package, which is unpacked below a folder once."""
+    if installed := next(filter(None, map(shutil.which, NAMES)), None):
+        return Chromium(installed, {})
+    folder = prefix / f"chromium-{_version()}"
+    _install(folder)
     variables = {"LD_LIBRARY_PATH": str(folder / "lib"), "FONTCONFIG_FILE": str(folder / "fonts.conf")}
     return Chromium(str(folder / "chromium"), variables)
 

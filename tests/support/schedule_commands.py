@@ -120,7 +120,7 @@ def live_through(ledger: Ledger) -> None:
     Random sequences rarely get there.
     """
     for number, cents in enumerate((5, 1_000_000, 6)):
-        ledger.execute(schedule(ledger, named_id(f"scheduled {number}"), (TILL, PURSE), cents, "plan", BOB))
+        ledger.execute(schedule(ledger, named_id(f"scheduled {number}"), (TILL, PURSE), cents, f"plan {number}", BOB))
         ledger.execute(cancel(ledger, 0) if cents == 6 else execute(ledger, 0, 10))
     monitor_id = named_id("monitor 0")
     ledger.execute(watch(ledger, monitor_id, TILL, 50))

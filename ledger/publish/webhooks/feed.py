@@ -103,7 +103,8 @@ class Feed:
         if after >= self._begin:
             return self._runs[bisect_right(self._runs, after, key=lambda run: run.after) - 1]
         number = after // PAGE
-        if (page := self._pages.get(number)) is not None:
+        page = self._pages.get(number)
+        if page is not None and page.reached == min((number + 1) * PAGE, self._begin):
             self._pages.move_to_end(number)
             return page
         loading = self._loading.get(number)
@@ -117,10 +118,9 @@ class Feed:
         reached = min(upto, self._begin)
         async with self._turns:
             page = Run(after, reached, _to_logged(await read_between(self._reader, after, reached, PAGE)))
-        if reached == upto:
-            self._pages[number] = page
-            while len(self._pages) > KEPT_PAGES or sum(one.bytes for one in self._pages.values()) > KEPT_BYTES:
-                self._pages.popitem(last=False)
+        self._pages[number] = page
+        while len(self._pages) > KEPT_PAGES or sum(one.bytes for one in self._pages.values()) > KEPT_BYTES:
+            self._pages.popitem(last=False)
         return page
 
     def _finish(self, number: int, loading: "asyncio.Task[Run]") -> None:

@@ -1,13 +1,12 @@
-"""A service that may send to endpoints on loopback, and an endpoint."""
+"""An endpoint on loopback, to which the services of tests may send, and a clock of deliveries."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from ledger.settings import Settings
-from tests.support.controls import Api, Serve
-from tests.support.receiver import LOOPBACK, Receiver, SetClock, receive
+from tests.support.controls import Api
+from tests.support.receiver import Receiver, SetClock, receive
 
 
 @pytest.fixture
@@ -15,18 +14,6 @@ async def receiver() -> AsyncIterator[Receiver]:
     """Yield an endpoint."""
     async with receive() as found:
         yield found
-
-
-@pytest.fixture
-def allowing(settings: Settings) -> Settings:
-    """Return the settings of a service that may send to loopback."""
-    return settings.model_copy(update={"ledger_webhook_allow": LOOPBACK})
-
-
-@pytest.fixture
-async def sending(serve: Serve, allowing: Settings) -> Api:
-    """Return the API of a service that may send to loopback, as its first admin."""
-    return await serve(allowing)
 
 
 @pytest.fixture
@@ -38,6 +25,6 @@ async def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 
 @pytest.fixture
-async def accounts(sending: Api) -> tuple[dict[str, Any], dict[str, Any]]:
+async def accounts(api: Api) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return two accounts, with 1,000 and with 0."""
-    return await sending.new_account(balance_cents=1000), await sending.new_account()
+    return await api.new_account(balance_cents=1000), await api.new_account()

@@ -18,9 +18,9 @@ Accounts = tuple[Body, Body]
 HOUR, DAY = 3600, 86_400
 
 
-async def test_a_transfer_reaches_the_endpoint_signed(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    webhook = await create(sending, receiver)
-    transfer = await sending.transfer(*accounts, 30)
+async def test_a_transfer_reaches_the_endpoint_signed(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    webhook = await create(api, receiver)
+    transfer = await api.transfer(*accounts, 30)
     (one,) = await until(lambda: receiver.received)
     one.verify(webhook["secret"])
     with pytest.raises(WebhookVerificationError):
@@ -30,54 +30,52 @@ async def test_a_transfer_reaches_the_endpoint_signed(sending: Api, receiver: Re
     assert ("ledger.MoneyTransferred.v1", transfer.body["id"]) == (event["type"], event["subject"])
     assert 30 == event["data"]["amount_cents"]
     assert f"msg_{webhook['id'].replace('-', '')}_{event['position']}" == one.id
-    answer = await sending.get("/v1/events?topic=MoneyTransferred")
+    answer = await api.get("/v1/events?topic=MoneyTransferred")
     assert int(event["position"]) == answer.body[-1]["position"]
 
 
-async def test_events_arrive_once_and_in_order(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    await create(sending, receiver)
-    moved = await move(sending, accounts, *range(1, 31))
+async def test_events_arrive_once_and_in_order(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    await create(api, receiver)
+    moved = await move(api, accounts, *range(1, 31))
     await until(lambda: len(receiver.received) >= len(moved))
     assert moved == receiver.positions()
 
 
-async def test_without_topics_all_that_may_leave_is_sent(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    await create(sending, receiver, topics=[])
-    await sending.new_user()
-    await move(sending, accounts, 5)
+async def test_without_topics_all_that_may_leave_is_sent(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    await create(api, receiver, topics=[])
+    await api.new_user()
+    await move(api, accounts, 5)
     await until(lambda: len(receiver.received) >= 4)
     assert ["UserCreated", "MoneyTransferred", "AccountDebited", "AccountCredited"] == receiver.topics()
 
 
 async def test_events_before_the_webhook_are_sent_if_it_is_asked_for(
-    sending: Api, receiver: Receiver, accounts: Accounts
+    api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
-    moved = await move(sending, accounts, 1, 2, 3)
-    await create(sending, receiver, "/all", from_position=1)
-    await create(sending, receiver, "/some", from_position=moved[1])
-    await create(sending, receiver, "/new")
-    moved += await move(sending, accounts, 4)
+    moved = await move(api, accounts, 1, 2, 3)
+    await create(api, receiver, "/all", from_position=1)
+    await create(api, receiver, "/some", from_position=moved[1])
+    await create(api, receiver, "/new")
+    moved += await move(api, accounts, 4)
     await until(lambda: [*map(len, map(receiver.positions, ("/all", "/some", "/new")))] == [5, 3, 1])
     assert moved == receiver.positions("/all")[1:]  # the first is that of the opening balance
     assert moved[1:] == receiver.positions("/some")
     assert moved[3:] == receiver.positions("/new")
 
 
-async def test_only_accounts_below_the_code_prefix_are_chosen(
-    sending: Api, receiver: Receiver, accounts: Accounts
-) -> None:
+async def test_only_accounts_below_the_code_prefix_are_chosen(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     """By the code that an account had at the time of the event."""
     alice, bob = accounts
-    await sending.patch(f"/v1/accounts/{alice['id']}", {"code": "Users:alice"})
-    await create(sending, receiver, code_prefix="users:")
-    moved = await move(sending, accounts, 1)
-    await sending.patch(f"/v1/accounts/{alice['id']}", {"code": None})
-    await move(sending, accounts, 2)
-    await sending.patch(f"/v1/accounts/{bob['id']}", {"code": "users:bob"})
-    moved += await move(sending, accounts, 3)
+    await api.patch(f"/v1/accounts/{alice['id']}", {"code": "Users:alice"})
+    await create(api, receiver, code_prefix="users:")
+    moved = await move(api, accounts, 1)
+    await api.patch(f"/v1/accounts/{alice['id']}", {"code": None})
+    await move(api, accounts, 2)
+    await api.patch(f"/v1/accounts/{bob['id']}", {"code": "users:bob"})
+    moved += await move(api, accounts, 3)
     await until(lambda: len(receiver.received) >= 2)
     assert moved == receiver.positions()
-    await create(sending, receiver, "/again", code_prefix="users:", from_position=1)
+    await create(api, receiver, "/again", code_prefix="users:", from_position=1)
     await until(lambda: len(receiver.positions("/again")) >= 2)
     assert moved == receiver.positions("/again")
 
@@ -86,11 +84,11 @@ async def test_only_accounts_below_the_code_prefix_are_chosen(
 
 
 async def test_a_failed_delivery_is_repeated_and_later_events_wait(
-    set_clock: SetClock, sending: Api, receiver: Receiver, accounts: Accounts
+    set_clock: SetClock, api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
-    webhook = await create(sending, receiver)
+    webhook = await create(api, receiver)
     receiver.answer = lambda _: web.Response(status=500, text="not now")
-    moved = await move(sending, accounts, 1, 2)
+    moved = await move(api, accounts, 1, 2)
     delays = []
     for attempt in range(1, 12):
         await until(lambda number=attempt: len(receiver.received) == number and set_clock.awaited)
@@ -104,7 +102,7 @@ async def test_a_failed_delivery_is_repeated_and_later_events_wait(
     assert {moved[0]} == {*receiver.positions()[:-1]}
     assert 1 == len({one.id for one in receiver.received[:-1]})
     assert 1 == len({one.body for one in receiver.received[:-1]})
-    listed = await until(lambda: _listed(sending, webhook, 13))
+    listed = await until(lambda: _listed(api, webhook, 13))
     assert [*range(1, 13), 1] == [one["attempt"] for one in listed]
     assert {(500, "not now", None)} == {(one["status"], one["answer"], one["error"]) for one in listed[:11]}
     assert [200, 200] == [one["status"] for one in listed[-2:]]
@@ -116,26 +114,26 @@ async def _listed(api: Api, webhook: Body, count: int) -> list[Body] | None:
 
 
 async def test_three_days_of_failure_disable_a_webhook(
-    set_clock: SetClock, sending: Api, receiver: Receiver, accounts: Accounts
+    set_clock: SetClock, api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
-    webhook = await create(sending, receiver)
+    webhook = await create(api, receiver)
     receiver.answer = lambda _: 503
-    moved = await move(sending, accounts, 1, 2)
+    moved = await move(api, accounts, 1, 2)
     await until(lambda: set_clock.awaited)
     set_clock.forward(3 * DAY - 60)
     await until(lambda: len(receiver.received) == 2 and set_clock.awaited)
-    failing = await until(lambda: _failing(sending, webhook))
+    failing = await until(lambda: _failing(api, webhook))
     assert (2, 1) == (failing["failures"], failing["pending"])
     set_clock.forward(120)
-    await until(lambda: _is_disabled(sending, webhook))
-    assert "failing" == (await shown(sending, webhook))["disabled_reason"]
-    (event,) = (await sending.get("/v1/events?topic=WebhookDisabled")).body
+    await until(lambda: _is_disabled(api, webhook))
+    assert "failing" == (await shown(api, webhook))["disabled_reason"]
+    (event,) = (await api.get("/v1/events?topic=WebhookDisabled")).body
     assert {"reason": "failing", "failed_position": moved[0]} == event["state"]
-    moved += await move(sending, accounts, 3)
+    moved += await move(api, accounts, 3)
 
     receiver.answer = lambda _: 204
     receiver.received.clear()
-    enabled = await sending.post(f"/v1/webhooks/{webhook['id']}/enable")
+    enabled = await api.post(f"/v1/webhooks/{webhook['id']}/enable")
     assert (200, "enabled", None) == (enabled.status, enabled.body["status"], enabled.body["disabled_reason"])
     await until(lambda: len(receiver.received) >= 3)
     assert moved == receiver.positions()
@@ -151,32 +149,32 @@ async def _failing(api: Api, webhook: Body) -> Body | None:
 
 
 async def test_an_endpoint_that_is_gone_disables_its_webhook_at_once(
-    sending: Api, receiver: Receiver, accounts: Accounts
+    api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
-    webhook = await create(sending, receiver)
+    webhook = await create(api, receiver)
     receiver.answer = lambda _: 410
-    (position,) = await move(sending, accounts, 1)
-    await until(lambda: _is_disabled(sending, webhook))
-    (event,) = (await sending.get(f"/v1/events?stream={webhook['id']}&topic=WebhookDisabled")).body
+    (position,) = await move(api, accounts, 1)
+    await until(lambda: _is_disabled(api, webhook))
+    (event,) = (await api.get(f"/v1/events?stream={webhook['id']}&topic=WebhookDisabled")).body
     assert {"reason": "gone", "failed_position": position} == event["state"]
-    await move(sending, accounts, 2)
+    await move(api, accounts, 2)
     assert [position] == receiver.positions()
 
 
 async def test_a_changed_url_is_tried_at_once(
-    set_clock: SetClock, sending: Api, receiver: Receiver, accounts: Accounts
+    set_clock: SetClock, api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
-    webhook = await create(sending, receiver, "/old")
+    webhook = await create(api, receiver, "/old")
     receiver.answer = lambda one: 204 if one.path == "/new" else 500
-    moved = await move(sending, accounts, 1, 2)
+    moved = await move(api, accounts, 1, 2)
     await until(lambda: set_clock.awaited)
-    patched = await sending.patch(f"/v1/webhooks/{webhook['id']}", {"url": receiver.url("/new")})
+    patched = await api.patch(f"/v1/webhooks/{webhook['id']}", {"url": receiver.url("/new")})
     assert 200 == patched.status, patched
     await until(lambda: len(receiver.positions("/new")) >= 2)
     assert moved == receiver.positions("/new")
 
 
-async def test_a_dead_endpoint_delays_no_other(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
+async def test_a_dead_endpoint_delays_no_other(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     """One accepts connections and never answers, and one refuses them."""
     hanging = asyncio.Event()
 
@@ -186,11 +184,11 @@ async def test_a_dead_endpoint_delays_no_other(sending: Api, receiver: Receiver,
 
     async with receive() as silent, receive() as closed:
         silent.answer = hang
-        await create(sending, silent)
-        await create(sending, closed)
+        await create(api, silent)
+        await create(api, closed)
         await closed.server.close()
-        webhooks = [await create(sending, receiver, f"/{number}") for number in range(20)]
-        moved = await move(sending, accounts, *range(1, 6))
+        webhooks = [await create(api, receiver, f"/{number}") for number in range(20)]
+        moved = await move(api, accounts, *range(1, 6))
         await until(lambda: len(receiver.received) >= 100)
         for number in range(len(webhooks)):
             assert moved == receiver.positions(f"/{number}")
@@ -204,22 +202,22 @@ async def test_a_dead_endpoint_delays_no_other(sending: Api, receiver: Receiver,
 
 
 async def test_events_of_other_accounts_do_not_wait_in_the_order_of_accounts(
-    set_clock: SetClock, sending: Api, receiver: Receiver, accounts: Accounts
+    set_clock: SetClock, api: Api, receiver: Receiver, accounts: Accounts
 ) -> None:
-    others = await sending.new_account(balance_cents=100), await sending.new_account()
-    webhook = await create(sending, receiver, order="account")
+    others = await api.new_account(balance_cents=100), await api.new_account()
+    webhook = await create(api, receiver, order="account")
     failing: set[int] = set()
     receiver.answer = lambda one: 500 if one.position in failing else 204
-    moved = await move(sending, accounts, 1)
+    moved = await move(api, accounts, 1)
     await until(lambda: receiver.received)
     failing.add(moved[0] + 3)
-    blocked = await move(sending, accounts, 2, 3)
+    blocked = await move(api, accounts, 2, 3)
     assert [moved[0] + 3] == blocked[:1]
-    apart = await move(sending, others, 4, 5, 6)
-    mixed = await move(sending, (others[0], accounts[1]), 7)
+    apart = await move(api, others, 4, 5, 6)
+    mixed = await move(api, (others[0], accounts[1]), 7)
     await until(lambda: receiver.positions()[-1] == apart[-1] and set_clock.awaited)
     assert [*moved, blocked[0], *apart] == receiver.positions()
-    assert 3 == (await until(lambda: _pending(sending, webhook, 3)))["pending"]  # the failed one and those behind it
+    assert 3 == (await until(lambda: _pending(api, webhook, 3)))["pending"]  # the failed one and those behind it
 
     failing.clear()
     set_clock.forward(HOUR)
@@ -235,8 +233,8 @@ async def _pending(api: Api, webhook: Body, count: int) -> Body | None:
 # Restarts
 
 
-async def test_a_restart_repeats_and_loses_nothing(allowing: Settings, receiver: Receiver) -> None:
-    async with serve_once(allowing) as api:
+async def test_a_restart_repeats_and_loses_nothing(settings: Settings, receiver: Receiver) -> None:
+    async with serve_once(settings) as api:
         accounts = await api.new_account(balance_cents=100), await api.new_account()
         await create(api, receiver)
         moved = await move(api, accounts, 1, 2, 3)
@@ -247,24 +245,24 @@ async def test_a_restart_repeats_and_loses_nothing(allowing: Settings, receiver:
         moved += await move(api, accounts, 5)
     receiver.answer = lambda _: 204
     receiver.received.clear()
-    async with serve_once(allowing) as api:
+    async with serve_once(settings) as api:
         moved += await move(api, accounts, 6)
         await until(lambda: receiver.positions()[-1:] == moved[-1:])
     assert moved[3:] == receiver.positions()
 
 
 async def test_failures_are_remembered_over_a_restart(
-    set_clock: SetClock, allowing: Settings, receiver: Receiver
+    set_clock: SetClock, settings: Settings, receiver: Receiver
 ) -> None:
     receiver.answer = lambda _: 500
-    async with serve_once(allowing) as api:
+    async with serve_once(settings) as api:
         accounts = await api.new_account(balance_cents=100), await api.new_account()
         webhook = await create(api, receiver)
         await move(api, accounts, 1)
         await until(lambda: set_clock.awaited)
         set_clock.forward(2)
         await until(lambda: len(receiver.received) == 2 and set_clock.awaited)
-    async with serve_once(allowing) as api:
+    async with serve_once(settings) as api:
         await until(lambda: set_clock.awaited)
         found = await progress(api, webhook)
         assert (2, 1) == (found["failures"], found["pending"])
@@ -276,29 +274,29 @@ async def test_failures_are_remembered_over_a_restart(
 # Sending again
 
 
-async def test_one_delivery_is_sent_again(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    webhook = await create(sending, receiver)
-    moved = await move(sending, accounts, 1, 2, 3)
-    first = await until(lambda: _listed(sending, webhook, 3))
+async def test_one_delivery_is_sent_again(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    webhook = await create(api, receiver)
+    moved = await move(api, accounts, 1, 2, 3)
+    first = await until(lambda: _listed(api, webhook, 3))
     path = f"/v1/webhooks/{webhook['id']}/redeliver"
-    assert 200 == (await sending.post(path, {"delivery_id": first[1]["id"]})).status
-    assert 200 == (await sending.post(path, {"position": moved[0]})).status
+    assert 200 == (await api.post(path, {"delivery_id": first[1]["id"]})).status
+    assert 200 == (await api.post(path, {"position": moved[0]})).status
     await until(lambda: len(receiver.received) == 5)
     assert [*moved, moved[1], moved[0]] == receiver.positions()
     assert receiver.received[1].id == receiver.received[3].id
     assert receiver.received[1].body == receiver.received[3].body
-    listed = await until(lambda: _listed(sending, webhook, 5))
+    listed = await until(lambda: _listed(api, webhook, 5))
     assert ["event"] * 3 + ["redelivery"] * 2 == [one["kind"] for one in listed]
 
 
-async def test_events_are_sent_again_from_a_position(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    webhook = await create(sending, receiver)
-    moved = await move(sending, accounts, 1, 2, 3)
+async def test_events_are_sent_again_from_a_position(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    webhook = await create(api, receiver)
+    moved = await move(api, accounts, 1, 2, 3)
     await until(lambda: len(receiver.received) == 3)
     path = f"/v1/webhooks/{webhook['id']}/redeliver"
-    assert 200 == (await sending.post(path, {"from_position": moved[1]})).status
+    assert 200 == (await api.post(path, {"from_position": moved[1]})).status
     await until(lambda: len(receiver.received) == 5)
-    moved += await move(sending, accounts, 4)
+    moved += await move(api, accounts, 4)
     await until(lambda: len(receiver.received) == 6)
     assert [*moved[:3], *moved[1:3], moved[3]] == receiver.positions()
 
@@ -315,36 +313,34 @@ async def test_events_are_sent_again_from_a_position(sending: Api, receiver: Rec
     ids=str,
 )
 async def test_only_what_exists_is_sent_again(
-    sending: Api, receiver: Receiver, body: dict[str, Any], status: int, codes: list[str]
+    api: Api, receiver: Receiver, body: dict[str, Any], status: int, codes: list[str]
 ) -> None:
-    webhook = await create(sending, receiver)
-    answer = await sending.post(f"/v1/webhooks/{webhook['id']}/redeliver", body)
+    webhook = await create(api, receiver)
+    answer = await api.post(f"/v1/webhooks/{webhook['id']}/redeliver", body)
     assert (status, codes) == (answer.status, answer.codes)
 
 
-async def test_a_disabled_webhook_sends_nothing_again(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    webhook = await create(sending, receiver)
-    disabled = await sending.post(f"/v1/webhooks/{webhook['id']}/disable")
+async def test_a_disabled_webhook_sends_nothing_again(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    webhook = await create(api, receiver)
+    disabled = await api.post(f"/v1/webhooks/{webhook['id']}/disable")
     assert ("disabled", "requested") == (disabled.body["status"], disabled.body["disabled_reason"])
-    moved = await move(sending, accounts, 1)
-    answer = await sending.post(f"/v1/webhooks/{webhook['id']}/redeliver", {"position": moved[0]})
+    moved = await move(api, accounts, 1)
+    answer = await api.post(f"/v1/webhooks/{webhook['id']}/redeliver", {"position": moved[0]})
     assert (409, ["webhook_disabled"]) == (answer.status, answer.codes)
-    assert 200 == (await sending.post(f"/v1/webhooks/{webhook['id']}/enable")).status
-    moved += await move(sending, accounts, 2)
+    assert 200 == (await api.post(f"/v1/webhooks/{webhook['id']}/enable")).status
+    moved += await move(api, accounts, 2)
     await until(lambda: len(receiver.received) == 2)
     assert moved == receiver.positions()
 
 
-async def test_a_webhook_is_enabled_from_another_position_on(
-    sending: Api, receiver: Receiver, accounts: Accounts
-) -> None:
-    webhook = await create(sending, receiver)
-    assert 200 == (await sending.post(f"/v1/webhooks/{webhook['id']}/disable")).status
-    moved = await move(sending, accounts, 1, 2, 3)
+async def test_a_webhook_is_enabled_from_another_position_on(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    webhook = await create(api, receiver)
+    assert 200 == (await api.post(f"/v1/webhooks/{webhook['id']}/disable")).status
+    moved = await move(api, accounts, 1, 2, 3)
     body = {"from_position": moved[2]}
-    assert 200 == (await sending.post(f"/v1/webhooks/{webhook['id']}/enable", body)).status
+    assert 200 == (await api.post(f"/v1/webhooks/{webhook['id']}/enable", body)).status
     await until(lambda: receiver.received)
-    moved += await move(sending, accounts, 4)
+    moved += await move(api, accounts, 4)
     await until(lambda: len(receiver.received) == 2)
     assert moved[2:] == receiver.positions()
 
@@ -352,20 +348,18 @@ async def test_a_webhook_is_enabled_from_another_position_on(
 # Secrets and tests
 
 
-async def test_a_rotated_secret_signs_beside_the_one_before(
-    sending: Api, receiver: Receiver, accounts: Accounts
-) -> None:
-    webhook = await create(sending, receiver)
+async def test_a_rotated_secret_signs_beside_the_one_before(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    webhook = await create(api, receiver)
     path = f"/v1/webhooks/{webhook['id']}/rotate-secret"
-    rotated = await sending.post(path, {"overlap_seconds": 3600})
+    rotated = await api.post(path, {"overlap_seconds": 3600})
     assert 2 == len(rotated.body["secrets"])
-    await move(sending, accounts, 1)
+    await move(api, accounts, 1)
     (one,) = await until(lambda: receiver.received)
     one.verify(webhook["secret"])
     one.verify(rotated.body["secret"])
-    replaced = await sending.post(path, {"overlap_seconds": 0})
+    replaced = await api.post(path, {"overlap_seconds": 0})
     assert 1 == len(replaced.body["secrets"])
-    await move(sending, accounts, 2)
+    await move(api, accounts, 2)
     two = await until(lambda: receiver.received[1:])
     two[0].verify(replaced.body["secret"])
     for old in (webhook["secret"], rotated.body["secret"]):
@@ -373,30 +367,30 @@ async def test_a_rotated_secret_signs_beside_the_one_before(
             two[0].verify(old)
 
 
-async def test_a_test_is_sent_at_once_and_listed(sending: Api, receiver: Receiver) -> None:
-    webhook = await create(sending, receiver, topics=[])
-    await sending.post(f"/v1/webhooks/{webhook['id']}/disable")
+async def test_a_test_is_sent_at_once_and_listed(api: Api, receiver: Receiver) -> None:
+    webhook = await create(api, receiver, topics=[])
+    await api.post(f"/v1/webhooks/{webhook['id']}/disable")
     receiver.received.clear()
     receiver.answer = lambda _: web.Response(status=418, text="short and \0 stout")
-    answer = await sending.post(f"/v1/webhooks/{webhook['id']}/test")
+    answer = await api.post(f"/v1/webhooks/{webhook['id']}/test")
     assert (200, 418, "short and \ufffd stout") == (answer.status, answer.body["status"], answer.body["answer"])
     (one,) = [one for one in receiver.received if one.id.startswith("test_")]
     one.verify(webhook["secret"])
     assert {"webhook_id": webhook["id"]} == one.event["data"]
-    assert [answer.body] == [each for each in await deliveries(sending, webhook) if each["kind"] == "test"]
+    assert [answer.body] == [each for each in await deliveries(api, webhook) if each["kind"] == "test"]
 
 
 async def test_deleted_webhooks_leave_nothing_behind(
-    sending: Api, receiver: Receiver, accounts: Accounts, connection: Any
+    api: Api, receiver: Receiver, accounts: Accounts, connection: Any
 ) -> None:
-    webhook = await create(sending, receiver)
-    await move(sending, accounts, 1)
-    await until(lambda: _listed(sending, webhook, 1))
-    assert 200 == (await sending.delete(f"/v1/webhooks/{webhook['id']}")).status
-    assert 404 == (await sending.get(f"/v1/webhooks/{webhook['id']}")).status
-    await move(sending, accounts, 2)
-    await create(sending, receiver, "/other")
-    await move(sending, accounts, 3)
+    webhook = await create(api, receiver)
+    await move(api, accounts, 1)
+    await until(lambda: _listed(api, webhook, 1))
+    assert 200 == (await api.delete(f"/v1/webhooks/{webhook['id']}")).status
+    assert 404 == (await api.get(f"/v1/webhooks/{webhook['id']}")).status
+    await move(api, accounts, 2)
+    await create(api, receiver, "/other")
+    await move(api, accounts, 3)
     await until(lambda: receiver.positions("/other"))
     assert 1 == len(receiver.positions("/hooks"))
     assert 0 == await connection.fetchval("SELECT count(*) FROM webhook_secrets WHERE webhook_id = $1", webhook["id"])
@@ -412,16 +406,16 @@ async def test_deleted_webhooks_leave_nothing_behind(
     await until(is_gone)
 
 
-async def test_topics_of_a_webhook_can_change(sending: Api, receiver: Receiver, accounts: Accounts) -> None:
-    webhook = await create(sending, receiver)
-    tag = (await sending.get(f"/v1/webhooks/{webhook['id']}")).headers["ETag"]
-    await move(sending, accounts, 1)
+async def test_topics_of_a_webhook_can_change(api: Api, receiver: Receiver, accounts: Accounts) -> None:
+    webhook = await create(api, receiver)
+    tag = (await api.get(f"/v1/webhooks/{webhook['id']}")).headers["ETag"]
+    await move(api, accounts, 1)
     await until(lambda: receiver.received)
     path = f"/v1/webhooks/{webhook['id']}"
-    patched = await sending.patch(path, {"topics": ["AccountCredited"]}, headers={"If-Match": tag})
+    patched = await api.patch(path, {"topics": ["AccountCredited"]}, headers={"If-Match": tag})
     assert (200, ["AccountCredited"]) == (patched.status, patched.body["topics"])
-    stale = await sending.patch(path, {"topics": TRANSFERS}, headers={"If-Match": tag})
+    stale = await api.patch(path, {"topics": TRANSFERS}, headers={"If-Match": tag})
     assert (412, ["precondition_failed"]) == (stale.status, stale.codes)
-    await move(sending, accounts, 2)
+    await move(api, accounts, 2)
     await until(lambda: len(receiver.received) == 2)
     assert ["MoneyTransferred", "AccountCredited"] == receiver.topics()

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from ledger.errors import DatabaseError
 from ledger.settings import Settings
@@ -68,3 +69,15 @@ async def test_the_start_waits_for_a_server_that_accepts_writes(settings: Settin
     with pytest.raises(DatabaseError):
         await wait_for_server(other, PATIENCE_SECONDS)
     assert time.monotonic() - began >= PATIENCE_SECONDS
+
+
+async def test_a_connection_to_another_server_than_before_is_logged(settings: Settings, answering: Proxy) -> None:
+    async with Proxy.to_database(settings) as first:
+        servers = name_servers(settings, [first, answering], "read-write")
+        (await connect(servers)).terminate()
+        first.black_hole()
+        with capture_logs() as lines:
+            for _ in range(2):
+                (await connect(servers)).terminate()
+        names = ["{}:{}".format(*server.address) for server in (answering, first)]
+    assert [names] == [[line["server"], line["before"]] for line in lines]
