@@ -5,7 +5,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ledger.cli.options import AsJson
+from ledger.cli.options import AsJson, parse_value
 from ledger.cli.output import emit, print_table
 from ledger.cli.shell import connected, fail, query_pool, run
 from ledger.followers import follower
@@ -17,6 +17,7 @@ from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.store.connections import Pool
 from ledger.store.identity import read_ledger_id
+from ledger.store.reader import MAX_POSITION
 
 Broker = Annotated[str, typer.Argument(help=f"Broker: {' or '.join(BROKERS)}.")]
 REQUEST_ID = "ledger-publish"  # in the command log
@@ -47,7 +48,9 @@ def resume(broker: Broker, as_json: AsJson = False) -> None:
 
 def replay(
     broker: Broker,
-    first: Annotated[int, typer.Option("--from", min=1, help="Position of the first event to publish.")],
+    first: Annotated[
+        str, typer.Option("--from", help="Position of the first event to publish, or `end` for those to come.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Empty the stream or topic of a broker, and publish all events from a position on.
@@ -55,11 +58,12 @@ def replay(
     Running services continue there. Consumers receive these events again, with the same ids.
     """
     _check_name(broker)
-    run(lambda settings: _replay(settings, broker, first))
+    given = parse_value("--from", first, _parse_first)
+    position = run(lambda settings: _replay(settings, broker, given))
     if as_json:
-        emit({"replayed": broker, "from": first})
+        emit({"replayed": broker, "from": position})
     else:
-        sys.stdout.write(f"{broker} is empty; running services publish from position {first} on\n")
+        sys.stdout.write(f"{broker} is empty; running services publish from position {position} on\n")
 
 
 def forget(broker: Broker, as_json: AsJson = False) -> None:
@@ -83,9 +87,20 @@ def _describe(one: FollowerStatus, end: int) -> dict[str, Any]:
     return dict(zip(COLUMNS, (one.name, one.state, one.position, lag, *one[3:6]), strict=True))
 
 
-async def _replay(settings: Settings, broker: str, first: int) -> None:
+def _parse_first(text: str) -> int | None:
+    """Return a position, or None for the end of the log."""
+    if text == "end":
+        return None
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= MAX_POSITION:
+        raise ValueError("must be a position from 1 on, or end")
+    return int(text)
+
+
+async def _replay(settings: Settings, broker: str, given: int | None) -> int:
+    """Return the position from which events are published again."""
     async with connected(settings) as connection:
         end = await event_reader.log_end(connection)
+        first = end + 1 if given is None else given
         if first > end + 1:
             fail(f"--from: the log ends at position {end}", 2)
         destination = _find(settings, broker, await read_ledger_id(connection))
@@ -95,6 +110,7 @@ async def _replay(settings: Settings, broker: str, first: int) -> None:
         finally:
             await destination.close()
         await follower.resume(connection, broker, request_id=REQUEST_ID)
+    return first
 
 
 def _find(settings: Settings, broker: str, ledger_id: Any) -> Destination:

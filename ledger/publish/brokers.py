@@ -1,10 +1,10 @@
 """Publishes to every broker that the settings name."""
 
-import ssl
 from collections.abc import Iterator
 from uuid import UUID
 
 from ledger.publish.destination import Destination
+from ledger.publish.tls import create_context
 from ledger.settings import Settings
 
 
@@ -42,17 +42,19 @@ def _create_kafka(settings: Settings, servers: str, ledger_id: UUID) -> Destinat
 
     from ledger.publish.kafka import Kafka  # noqa: PLC0415 - as above
 
-    password = settings.ledger_kafka_password
-    access: dict[str, object] = {"bootstrap_servers": servers, "request_timeout_ms": 10_000}
-    protocol = "SSL" if settings.ledger_kafka_tls else "PLAINTEXT"
+    topic = NewTopic(settings.ledger_kafka_topic, settings.ledger_kafka_partitions, settings.ledger_kafka_replicas)
+    return Kafka(lambda: _reach_kafka(settings, servers), ledger_id, topic)
+
+
+def _reach_kafka(settings: Settings, servers: str) -> dict[str, object]:
+    """Return the options of clients. Raises `DestinationError` if a certificate cannot be used."""
+    options: dict[str, object] = {"bootstrap_servers": servers, "request_timeout_ms": 10_000}
+    protocol, password = "PLAINTEXT", settings.ledger_kafka_password
     if settings.ledger_kafka_tls:
-        access["ssl_context"] = ssl.create_default_context(cafile=settings.ledger_kafka_ca_file)
+        protocol, options["ssl_context"] = "SSL", create_context("KAFKA", settings.ledger_kafka_ca_file)
     if password is not None:
         protocol = f"SASL_{protocol}"
-        access |= {
-            "sasl_mechanism": "SCRAM-SHA-512",
-            "sasl_plain_username": settings.ledger_kafka_username,
-            "sasl_plain_password": password.get_secret_value(),
-        }
-    topic = NewTopic(settings.ledger_kafka_topic, settings.ledger_kafka_partitions, settings.ledger_kafka_replicas)
-    return Kafka({**access, "security_protocol": protocol}, ledger_id, topic)
+        options["sasl_mechanism"] = "SCRAM-SHA-512"
+        options["sasl_plain_username"] = settings.ledger_kafka_username
+        options["sasl_plain_password"] = password.get_secret_value()
+    return {**options, "security_protocol": protocol}

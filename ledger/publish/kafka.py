@@ -1,11 +1,11 @@
-"""Publishes to one topic of Kafka: a transaction for each page, and as key the account, or else the stream.
+"""Publishes to one topic of Kafka: a transaction for each page, and as key the stream, such as the account.
 
 The transaction also commits the position, as the offset of a consumer group that nobody joins: that is the cursor. A
 publisher that opens the topic fences all earlier ones (`transactional.id`). Consumers read with `read_committed`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -21,11 +21,11 @@ HEADERS = [("content-type", b"application/cloudevents+json")]
 
 
 class Kafka:
-    """A topic of a ledger's events. `access` has the options that reach the servers."""
+    """A topic of a ledger's events. `access` returns the options that reach the servers."""
 
     name = "kafka"
 
-    def __init__(self, access: Mapping[str, Any], ledger_id: object, topic: NewTopic) -> None:
+    def __init__(self, access: Callable[[], Mapping[str, Any]], ledger_id: object, topic: NewTopic) -> None:
         self._access, self._topic, self._id = access, topic, f"ledger-{ledger_id}"
         self._cursor, self._position = TopicPartition(topic.name, 0), 0
         self._admin: Any = None
@@ -36,9 +36,10 @@ class Kafka:
         """Create or check the topic, fence other publishers, and return the cursor."""
         await self.close()
         async with _explain():
-            self._admin = AIOKafkaAdminClient(**self._access)
-            self._producer = AIOKafkaProducer(transactional_id=self._id, acks="all", **self._access)
-            self._consumer = AIOKafkaConsumer(group_id=self._id, enable_auto_commit=False, **self._access)
+            access = self._access()
+            self._admin = AIOKafkaAdminClient(**access)
+            self._producer = AIOKafkaProducer(transactional_id=self._id, acks="all", **access)
+            self._consumer = AIOKafkaConsumer(group_id=self._id, enable_auto_commit=False, **access)
             for client in (self._admin, self._producer, self._consumer):
                 await client.start()
             await self._ensure_topic()
@@ -48,15 +49,14 @@ class Kafka:
 
     async def publish(self, events: Sequence[Outgoing]) -> None:
         """Append events and move the cursor, in one transaction."""
-        keys = [str(event.account_id or event.stream_id).encode() for event in events]
         async with _explain(), self._producer.transaction():
-            send, name = self._producer.send, self._topic.name
-            sent = [
-                await send(name, event.body, key=key, headers=HEADERS) for event, key in zip(events, keys, strict=True)
-            ]
+            sent = [await self._send(str(event.stream_id).encode(), event.body) for event in events]
             await asyncio.gather(*sent)
             await self._producer.send_offsets_to_transaction({self._cursor: events[-1].position}, self._id)
         self._position = events[-1].position
+
+    async def _send(self, key: bytes, body: bytes) -> Any:
+        return await self._producer.send(self._topic.name, body, key=key, headers=HEADERS)
 
     async def is_current(self) -> bool:
         """Return whether the cursor is still the one that this publisher knows."""

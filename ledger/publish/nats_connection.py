@@ -6,7 +6,6 @@ The client does not reconnect by itself: the publisher opens the destination aga
 import asyncio
 import base64
 import re
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from ledger.publish.destination import DestinationError
+from ledger.publish.tls import create_context
 
 ANSWER_SECONDS = 5.0  # for a connection, and for each answer
 API = "$JS.API"
@@ -101,7 +101,7 @@ class Connection:
                     connect_timeout=2,
                     ping_interval=2,
                     max_outstanding_pings=2,
-                    tls=_create_context(access),
+                    tls=create_context("NATS", access.ca_file, access.certificate_file, access.key_file),
                     error_cb=connection._note,
                     closed_cb=connection._fail,
                     **_sign(access.credentials),
@@ -111,7 +111,7 @@ class Connection:
                 await client.flush()
         except BaseException as error:
             await connection.close()
-            if isinstance(error, Exception) and not isinstance(error, NatsError):
+            if isinstance(error, Exception) and not isinstance(error, DestinationError):
                 raise connection.explain(error) from error
             raise
         return connection
@@ -180,13 +180,6 @@ def _decode(answer: bytes) -> dict[str, Any]:
         error = decoded["error"]
         raise ApiError(error.get("err_code", 0), error.get("description", "unknown error"))
     return decoded
-
-
-def _create_context(access: Access) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=access.ca_file)
-    if access.certificate_file is not None:
-        context.load_cert_chain(access.certificate_file, access.key_file)
-    return context
 
 
 def _sign(credentials: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import nats
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 from pydantic import SecretStr
@@ -24,6 +24,7 @@ CLUSTERED = """
     server_name: n{0}
     cluster: {{ name: test, listen: "127.0.0.1:{1}", routes: [{2}] }}
 """
+CONNECT_SECONDS, CLOSE_SECONDS = 5, 2
 PROGRAM = Path(sys.executable).with_name("nats-server")
 
 
@@ -136,12 +137,23 @@ async def running_cluster(folder: Path, size: int = 3) -> AsyncIterator[list[Nat
 
 @asynccontextmanager
 async def jetstream(url: str) -> AsyncIterator[JetStreamContext]:
-    """Connect as a consumer does."""
-    client = await nats.connect(url, allow_reconnect=False)
+    """Connect as a consumer does, and disconnect even from a server that does not answer."""
+    client = Client()
     try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await client.connect(url, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_ignore)
         yield client.jetstream()
     finally:
-        await client.close()
+        transport: Any = client._transport  # noqa: SLF001 - a paused server would keep it open
+        with suppress(Exception):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await client.close()
+        if transport is not None:
+            transport.close()
+
+
+async def _ignore(_: Exception) -> None:
+    """Keep the errors that are part of a test out of the log."""
 
 
 async def read_messages(url: str, stream: str = "ledger", subject: str = ">") -> list[Any]:

@@ -47,7 +47,8 @@ def test_each_secret_may_be_in_a_file(folder: Path, secret: str, end: bytes) -> 
 
 def test_every_setting_that_is_a_secret_is_one_of_these() -> None:
     """A secret is what a message, a log line or the repr of the settings must not show."""
-    named = {name for name in VARIABLES if any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "CREDENTIALS", "_URL"))}
+    words = ("SECRET", "PASSWORD", "TOKEN", "CREDENTIALS", "_URL")
+    named = {name for name in VARIABLES if any(word in name for word in words)}
     no_secrets = {
         "JWT_EXPIRE_ACCESS_TOKEN_SECONDS",
         "JWT_EXPIRE_REFRESH_TOKEN_SECONDS",

@@ -287,6 +287,19 @@ async def test_an_event_of_a_later_version_stops_the_publisher(
     assert [] == [fault for fault in find_faults(await nats_server.read_bodies(), expected) if "missing" not in fault]
 
 
+async def test_a_ledger_with_a_history_may_publish_new_events_only(
+    busy: Runtime, to_nats: Settings, nats_server: NatsServer, connection: Any
+) -> None:
+    before = await read_leaving(busy.pool)
+    ran = await run_ledger("publish", "replay", "nats", "--from", "end", variables=to_nats.environment())
+    assert 0 == ran.status, ran.error
+    await open_account(busy, None)
+    await catch_up(to_nats, connection)
+
+    expected = (await read_leaving(busy.pool))[len(before) :]
+    assert expected == (await nats_server.read_bodies())[1:]
+
+
 async def test_commands_refuse_what_is_not_there(
     settings: Settings, to_nats: Settings, nats_server: NatsServer, connection: Any
 ) -> None:
@@ -299,6 +312,10 @@ async def test_commands_refuse_what_is_not_there(
     assert "there is no broker 'rabbit': nats, kafka" in await fail(settings, "resume", "rabbit")
     assert "has not stopped" in await fail(settings, "resume", "nats")
     assert "--from: the log ends at position 0" in await fail(to_nats, "replay", "nats", "--from", "5")
+    for wrong in ("0", "-1", "first", "٣", str(2**63)):
+        assert "--from: must be a position from 1 on, or end" in await fail(
+            to_nats, "replay", "nats", f"--from={wrong}"
+        )
     assert "nothing was ever published" in await fail(settings, "forget", "nats")
     await nats_server.kill()
     assert (await fail(to_nats, "replay", "nats", "--from", "1")).startswith("ledger: NATS: ")

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from pydantic import SecretStr
 
 from ledger.concurrency.tasks import running
 from ledger.publish.brokers import open_destinations
@@ -77,9 +79,14 @@ async def test_the_key_is_the_account_and_keeps_its_events_in_one_partition(
     assert busy.settings.ledger_kafka_servers is None
 
 
-async def test_nobody_answers(settings: Settings, broker_name: str) -> None:
-    del broker_name
-    (destination,) = open_destinations(settings.model_copy(update={"ledger_kafka_servers": "127.0.0.1:1"}), new_id())
-    with pytest.raises(DestinationError, match="Kafka: "):
-        await destination.open(0)
-    await destination.close()
+async def test_nobody_answers(settings: Settings, tmp_path: Path, broker_name: str) -> None:
+    nobody = {f"ledger_{broker_name}_servers": "127.0.0.1:1"}
+    for changes, said in (
+        (nobody, "Kafka: "),
+        ({**nobody, "ledger_kafka_tls": True, "ledger_kafka_password": SecretStr("x")}, "Kafka: "),
+        ({**nobody, "ledger_kafka_tls": True, "ledger_kafka_ca_file": tmp_path / "ca"}, "LEDGER_KAFKA_CA_FILE: cannot"),
+    ):
+        (destination,) = open_destinations(settings.model_copy(update=changes), new_id())
+        with pytest.raises(DestinationError, match=said):
+            await destination.open(0)
+        await destination.close()

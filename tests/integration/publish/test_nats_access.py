@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.publish.nats_connection import Access, Connection, NatsError
+from ledger.publish.destination import DestinationError
+from ledger.publish.nats_connection import Access, Connection
 from tests.support.certificates import Authority
 from tests.support.nats import NatsServer, running_nats
 from tests.support.nats_accounts import make_accounts
@@ -28,7 +29,7 @@ async def ask(access: Access) -> object:
 
 async def refuse(access: Access) -> str:
     """Return the error of a connection that must fail. It shows no password."""
-    with pytest.raises(NatsError) as caught:
+    with pytest.raises(DestinationError) as caught:
         await ask(access)
     error: BaseException | None = caught.value
     while error is not None:
@@ -95,6 +96,17 @@ async def test_a_certificate_of_another_name(tmp_path: Path) -> None:
     async with running_nats(tmp_path / "nats", config) as nats:
         said = await refuse(Access([f"tls://127.1:{nats.port}"], ca_file=authority.certificate))
     assert "mismatch" in said
+
+
+async def test_files_that_cannot_be_used(nats_server: NatsServer, tmp_path: Path) -> None:
+    missing, other = tmp_path / "missing", tmp_path / "other"
+    other.write_text("no certificate")
+    for access, said in (
+        (Access([nats_server.url], ca_file=missing), "LEDGER_NATS_CA_FILE: cannot be used: No such file or directory"),
+        (Access([nats_server.url], ca_file=other), "LEDGER_NATS_CA_FILE: cannot be used: "),
+        (Access([nats_server.url], certificate_file=other), "LEDGER_NATS_CERTIFICATE_FILE or LEDGER_NATS_KEY_FILE: "),
+    ):
+        assert said in await refuse(access)
 
 
 async def test_no_password_is_sent_to_a_server_that_does_not_offer_tls() -> None:

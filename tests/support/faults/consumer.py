@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import nats
 from nats import errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
 from ledger.concurrency.tasks import running
+from tests.support.nats import jetstream
 
 RETRY_SECONDS = 0.2
 BATCH = 500
@@ -32,20 +32,16 @@ class Consumer:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self) -> None:
-        async with asyncio.timeout(5):
-            client = await nats.connect(self._url, allow_reconnect=False, max_reconnect_attempts=1, error_cb=_ignore)
-        try:
-            start = max(self.received, default=0) + 1
+        async with jetstream(self._url) as js:
             config = ConsumerConfig(
-                ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=max(self.received, default=0) + 1,
             )
-            consumer = await client.jetstream().pull_subscribe("", stream="ledger", config=config)
+            consumer = await js.pull_subscribe("", stream="ledger", config=config)
             while True:
                 for message in await consumer.fetch(BATCH, timeout=2):
                     self.received[message.metadata.sequence.stream] = message.data
-        finally:
-            async with asyncio.timeout(2):
-                await client.close()
 
 
 @asynccontextmanager
@@ -54,7 +50,3 @@ async def consuming(url: str) -> AsyncIterator[Consumer]:
     consumer = Consumer(url)
     async with running(consumer.follow()):
         yield consumer
-
-
-async def _ignore(_: Exception) -> None:
-    """Keep the errors that are part of the test out of the log."""
