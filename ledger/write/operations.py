@@ -4,6 +4,7 @@ Every process that writes looks for it. The id of a command follows from that of
 event be appended once, although two processes find the same entry, or one dies before it has removed it.
 """
 
+import asyncio
 from typing import cast, get_args
 from uuid import UUID
 
@@ -37,7 +38,8 @@ class OperationRecorder:
         self._unreadable: set[UUID] = set()
 
     async def follow(self) -> None:
-        """Record what waits until cancelled."""
+        """Record what waits until cancelled; at the start of a process, requests come first."""
+        await asyncio.sleep(PAUSE_SECONDS)
         await repeat(self._step, PAUSE_SECONDS, "events of operations cannot be recorded")
 
     async def record(self) -> None:
