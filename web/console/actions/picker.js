@@ -122,7 +122,10 @@ export function accountField({ name, label, context, account = null, isOwn = fal
   return Object.assign(field({ name, label, control: h("span", { class: "picker" }, picker.input, picker.list), input: picker.input, note, isExtra, read: picker.read, flaw }), { account: picker.account });
 }
 
-/** Return a combobox of accounts, which also has `account()`. Those with the currency of `like()` are the first. */
+/**
+ * Return a combobox of accounts, which also has `account()`. Those with the currency of `like()` are the first.
+ * `onChange(account, isSame)` is called when one is chosen, and when its newest balance is known.
+ */
 export function accountPicker({ name, label, context, account = null, isOwn = false, like = () => null, onChange = () => {} }) {
   const mayBeForeign = !isOwn && !context.can("admin");
   let list = null;
@@ -143,7 +146,7 @@ export function accountPicker({ name, label, context, account = null, isOwn = fa
     onChange(fresh);
     if (!option) return;
     const read = await get(`/v1/accounts/${option.value}`).catch(() => null);
-    if (read && picker.chosen()?.value === read.id) onChange(fresh = read);
+    if (read && picker.chosen()?.value === read.id) onChange(fresh = read, true);
   };
   const picker = combobox({ name, label, find, ready, isFree: (text) => mayBeForeign && REFERENCE.test(text), onPick, initial: account && optionOf(account) });
   return Object.assign(picker, { account: () => fresh });

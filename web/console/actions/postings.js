@@ -30,9 +30,9 @@ export function postingsField({ context, account = null }) {
     reckon();
     rows.at(-1).focus();
   }
-  /** Show the sums of each currency, and what is missing. */
-  function reckon() {
-    problem.textContent = "";
+  /** Show the sums of each currency, and what is missing. A problem stays until the reader changes something. */
+  function reckon(isSame = false) {
+    if (!isSame) problem.textContent = "";
     add.disabled = rows.length >= MOST;
     for (const row of rows) row.cross.disabled = rows.length <= AT_FIRST;
     fill(sums, [...totals()].map(([currency, { debit, credit }]) => sumOf(currency, debit, credit)));
@@ -80,7 +80,7 @@ function sumOf(currency, debit, credit) {
 
 /** A posting: the account, and one of two amounts. */
 function rowOf(context, known, { onChange, onRemove }) {
-  const picker = accountPicker({ name: "account", label: "Account", context, account: known, onChange: () => onChange() });
+  const picker = accountPicker({ name: "account", label: "Account", context, account: known, onChange: (_, isSame) => onChange(isSame) });
   const currency = () => picker.account()?.currency ?? "USD";
   const debit = amountInput({ name: "debit", label: "Debit", placeholder: "Debit", unit: currency });
   const credit = amountInput({ name: "credit", label: "Credit", placeholder: "Credit", unit: currency });
