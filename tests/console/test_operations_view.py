@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.console import Console
+from tests.support.console import QUICK, Console
 from tests.support.console_buttons import button, confirm, press, says
 from tests.support.controls import PASSWORD, Api
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 DETAILS = "main .details"
 LOST = "async () => { throw new TypeError('lost'); }"
-# What happens every few seconds happens ten times as often.
-QUICK = "const wait = setTimeout; setTimeout = (f, time = 0, ...rest) => wait(f, time / 10, ...rest);"
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api
 PATIENCE_SECONDS = 60  # for what should take a second: a busy machine must not fail a test
 INSIDE = ("data:", "blob:")  # of the browser's own controls, and of files that a page has made
 RESOURCE_FAILED = "Failed to load resource"
+# Before a page is loaded: what happens every few seconds happens ten times as often.
+QUICK = "const wait = setTimeout; setTimeout = (f, time = 0, ...rest) => wait(f, time / 10, ...rest);"
 # Marks the view that is shown, so that the next one can be told from it.
 GO = """(document.querySelector('main > .view')?.setAttribute('data-before', ''), history.pushState(null, '', URL),
   dispatchEvent(new PopStateEvent('popstate')))"""

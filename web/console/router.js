@@ -101,3 +101,9 @@ export function keepTime() {
     history.replaceState(null, "", url(location.pathname, { ...Object.fromEntries(query), at: keyOf(at()) }));
   }, URL_MILLISECONDS);
 }
+
+/** Let the address keep what is open in a view, or forget it if the value is null. */
+export function keep(name, value) {
+  const query = Object.fromEntries(new URLSearchParams(location.search));
+  history.replaceState(null, "", url(location.pathname, { ...query, [name]: value }));
+}

@@ -49,7 +49,9 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
       let row = rows.get(index);
       if (!row || row.item !== item) {
         const fresh = rowOf(item, index);
+        const focused = row ? controls(row).indexOf(document.activeElement) : -1;
         if (row) row.replaceWith(fresh); else body.insertBefore(fresh, before);
+        if (focused >= 0) controls(fresh)[focused]?.focus({ preventScroll: true });
         rows.set(index, fresh);
         row = fresh;
       }
@@ -138,6 +140,10 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
   arrange();
   grid.reload(source);
   return grid;
+}
+
+function controls(row) {
+  return [...row.querySelectorAll("a, button")];
 }
 
 function cellClass(column) {

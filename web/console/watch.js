@@ -55,7 +55,8 @@ export function watch(context, path, { every, read = () => context.get(path) }) 
       const text = watched.body === undefined ? watched.problem.message : JSON.stringify(value) ?? "";
       if (text === shown) return;
       shown = text;
-      fill(element, watched.body === undefined ? problemState(watched.problem, again) : draw(value));
+      const content = watched.body === undefined ? problemState(watched.problem, again) : draw(value);
+      if (content !== element.firstChild) fill(element, content); // a table stays, with the focus
     };
     listeners.set(element, show);
     show();

@@ -7,10 +7,12 @@ import { readMetrics } from "../metrics.js";
 import { accountLink } from "../names.js";
 import { operationBadge, seconds } from "../progress.js";
 import { projectionDetails, rate } from "../rebuild.js";
+import { keep } from "../router.js";
 import { fromArray, table } from "../table.js";
 import { bars, line } from "../trend.js";
 import { verification } from "../verification.js";
 import { watch } from "../watch.js";
+import { webhooks } from "../webhooks.js";
 
 export const title = "Operations";
 
@@ -26,6 +28,7 @@ export async function show(context) {
     service(context),
     verification(context),
     projections(context),
+    webhooks(context),
     h("div", { class: "short-lists" }, periods(context), context.can("admin") && monitors(context), schedules(context)));
 }
 
@@ -80,7 +83,7 @@ function projections(context) {
   const watched = watch(context, "/v1/projections", { every: (list) => (list?.some((each) => each.rebuild?.state === "running") ? FAST_MILLISECONDS : SLOW_MILLISECONDS) });
   const details = h("div", { class: "details-place" });
   const open = (name) => {
-    history.replaceState(null, "", context.link("/operations", name ? { projection: name } : {}));
+    keep("projection", name);
     fill(details, name && projectionDetails(context, watched, name, () => { open(null); }));
     frame.classList.toggle("with-details", Boolean(name));
     if (name) details.scrollIntoView({ block: "nearest" });
