@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit, bulk, dates, lists, publish, search
+from benchmarks import audit, bulk, dates, lists, publish, search, webhooks
 from benchmarks.figures import Row
 from benchmarks.ledger import open_ledger
 from benchmarks.load import missing_tools, postgres_version
@@ -39,6 +39,7 @@ PARTS = (
     Part("search", "searches that few match, among a million transactions and ten thousand", 4, alone=search.measure),
     Part("revocation", "reads with and without the check for revoked tokens", 1.5, revocation_check),
     Part("publish", "transfers of a service that publishes them to NATS JetStream, against none", 2.5, publish.measure),
+    Part("webhooks", "events from their recording to an endpoint, and what sending costs", 3, alone=webhooks.measure),
     Part("audit", "rebuilding, verifying and exporting a million events", 6, alone=audit.measure),
 )
 

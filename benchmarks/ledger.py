@@ -25,9 +25,9 @@ class Ledger:
 
 
 @contextlib.asynccontextmanager
-async def open_ledger(*, workers: int = 1, nats_url: str = "") -> AsyncIterator[Ledger]:
-    """Start a service with this number of workers, which may publish to NATS, and yield its ledger, warmed up."""
-    async with running(workers=workers, LEDGER_NATS_URL=nats_url) as service:
+async def open_ledger(*, workers: int = 1, **settings: str) -> AsyncIterator[Ledger]:
+    """Start a service with this number of workers and these settings, and yield its ledger, warmed up."""
+    async with running(workers=workers, beside=None, **settings) as service:
         accounts = await service.open_accounts(ACCOUNTS)
         database = await asyncpg.connect(service.database_url, server_settings={"search_path": "public"})
         for statement in CLASSIC_TABLES:

@@ -41,7 +41,7 @@ async def measure(ledger: Ledger) -> list[Row]:
     The load, both services' PostgreSQL and NATS share the cores. So what publishing costs those who execute transfers
     is their processor time: on a machine without an idle core, it also takes the time that they would use.
     """
-    async with _running_nats() as url, open_ledger(nats_url=url) as publishing:
+    async with _running_nats() as url, open_ledger(LEDGER_NATS_URL=url) as publishing:
         rounds = [(await _run(ledger, url), await _run(publishing, url)) for _ in range(ROUNDS)]
     plain, beside = (
         _Run(*(median(figures) for figures in zip(*runs, strict=True))) for runs in zip(*rounds, strict=True)

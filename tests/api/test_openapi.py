@@ -21,9 +21,37 @@ from web.routes.route import Route
 
 EVERY = (*UNVERSIONED, *ROUTES)
 VERBS = (
-    *("cancel", "capture", "change", "close", "confirm", "create", "delete", "end", "get", "issue", "list", "log"),
-    *("offer", "open", "patch", "place", "post", "purge", "rebuild", "reconcile", "refresh", "register", "remove"),
-    *("reopen", "reverse", "revoke", "rotate", "start", "swap", "undo", "update", "void"),
+    *(
+        "cancel",
+        "capture",
+        "change",
+        "close",
+        "confirm",
+        "create",
+        "delete",
+        "disable",
+        "enable",
+        "end",
+        "get",
+        "issue",
+        "list",
+        "log",
+    ),
+    *(
+        "offer",
+        "open",
+        "patch",
+        "place",
+        "post",
+        "purge",
+        "rebuild",
+        "reconcile",
+        "redeliver",
+        "refresh",
+        "register",
+        "remove",
+    ),
+    *("reopen", "reverse", "revoke", "rotate", "start", "swap", "test", "undo", "update", "void"),
 )
 ELSEWHERE = {"method_not_allowed", "api_version_error"}  # raised outside of routes
 

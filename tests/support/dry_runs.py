@@ -6,7 +6,7 @@ from uuid import UUID
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-OF_ONE_REQUEST = frozenset({"trace_id", "client_secret", "position"})
+OF_ONE_REQUEST = frozenset({"trace_id", "client_secret", "secret", "position"})
 
 
 class Compared:

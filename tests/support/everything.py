@@ -7,9 +7,9 @@ from ledger.identity.valkey import open_client
 from ledger.settings import Settings
 from ledger.store.sql import quote_name
 
-# What the service writes by itself: proof that writes succeed, how far followers and operations are, and the counters
-# of rate limits and of failed attempts to present a secret.
-OF_THE_SERVICE = frozenset({"writer_heartbeat", "followers"})
+# What the service writes by itself: proof that writes succeed, how far followers, webhooks and operations are, and the
+# counters of rate limits and of failed attempts to present a secret.
+OF_THE_SERVICE = frozenset({"writer_heartbeat", "followers", "webhook_cursors", "webhook_deliveries"})
 match_counter = re.compile(
     rb"ledger-rates:|ledger-operations:|ledger-logins:.*:login:(?:account|address|filled):"
 ).match

@@ -150,7 +150,7 @@ async def enable_webhook(request: web.Request) -> Reply:
     return await _answer_webhook(request, webhook_id, outcome.position)
 
 
-async def redeliver(request: web.Request) -> Reply:
+async def redeliver_events(request: web.Request) -> Reply:
     """POST /webhooks/{id}/redeliver. It is done after the response: the deliveries show the result."""
     webhook_id, body = read_path_id(request), parse(Redelivery, await read_json(request))
     await _check_owner(request, webhook_id)

@@ -127,7 +127,7 @@ ROUTES = (
     Route(
         "POST",
         "/webhooks/{id}/redeliver",
-        webhooks.redeliver,
+        webhooks.redeliver_events,
         OWNER,
         Operation(
             "Send one event once more, or all from a position on",
