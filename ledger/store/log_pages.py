@@ -1,22 +1,10 @@
-"""Reads runs of the log between two positions, in order."""
+"""Reads single events of the log."""
 
 from ledger.store.connections import Reader
 from ledger.store.reader import StoredEvent
 from ledger.store.tables import STORED_EVENTS
 
 _COLUMNS = "notification_id, originator_id, originator_version, recorded_at, topic, state, command_id"
-
-
-async def read_between(reader: Reader, after: int, upto: int, limit: int) -> list[StoredEvent]:
-    """Return up to `limit` events after a position and up to another one."""
-    rows = await reader.fetch(
-        f"""SELECT {_COLUMNS} FROM {STORED_EVENTS} WHERE notification_id > $1 AND notification_id <= $2
-            ORDER BY notification_id LIMIT $3""",
-        after,
-        upto,
-        limit,
-    )
-    return [StoredEvent(*row) for row in rows]
 
 
 async def read_at(reader: Reader, positions: list[int]) -> list[StoredEvent]:

@@ -35,6 +35,7 @@ from ledger.write.group import Origin
 from ledger.write.writer import Writer
 
 NAME = "deliveries"
+PAUSE_BETWEEN_READS_SECONDS = 0.005  # at most: commits of that time are read together
 POLL_SECONDS = 0.1  # between two looks at the log, because other hosts write as well
 IDLE_SECONDS = 1.0  # between two looks for a webhook, while there is none
 FLUSH_SECONDS = 0.1  # between two writes of cursors; what was sent since the last one is sent again after a crash
@@ -79,7 +80,7 @@ class Engine:
         self._fleet: Fleet | None = None
         self._connection: Connection | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self._flushed_at = self._saved_at = self._cleaned_at = 0.0
+        self._read_at = self._flushed_at = self._saved_at = self._cleaned_at = 0.0
         self._due: asyncio.TimerHandle | None = None
 
     def follower(self) -> Follower:
@@ -102,6 +103,7 @@ class Engine:
     async def _step(self, connection: Connection, leads: bool) -> FollowerProgress:
         if not leads:
             return FollowerProgress(None)
+        self._read_at = self._loop.time()
         end = await self._durable_end.get()
         if self._means is None or self._fleet is None or not self._fleet:
             means, fleet = await self._begin(connection, end)
@@ -171,6 +173,7 @@ class Engine:
         """Wait for a commit of this process, or for what is due; on cancellation, write the cursors a last time."""
         try:
             await self._signal.wait(POLL_SECONDS if self._fleet else IDLE_SECONDS)
+            await asyncio.sleep(max(0.0, self._read_at + PAUSE_BETWEEN_READS_SECONDS - self._loop.time()))
         except asyncio.CancelledError:
             connection, means, fleet = self._connection, self._means, self._fleet
             if connection is not None and means is not None and fleet is not None:

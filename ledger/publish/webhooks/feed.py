@@ -12,8 +12,7 @@ from typing import NamedTuple
 from ledger.followers.follower import CannotApplyError
 from ledger.publish.webhooks.choice import Audience, Choice, LoggedEvent
 from ledger.store.connections import Connection, Reader
-from ledger.store.log_pages import read_between
-from ledger.store.reader import EVENT_TOPICS, StoredEvent
+from ledger.store.reader import EVENT_TOPICS, StoredEvent, read_range
 
 PAGE = 500  # positions of a page, and events that are read at once
 KEPT_EVENTS = 10_000  # of the newest, for webhooks that are a little behind
@@ -69,7 +68,7 @@ class Feed:
 
     async def read(self, connection: Connection, durable_end: int) -> Run:
         """Return the next events, up to the durable end. Raises `CannotApplyError` at one of a later version."""
-        stored = await read_between(connection, self.end, durable_end, PAGE)
+        stored = await read_range(connection, self.end, durable_end, PAGE)
         reached = stored[-1].position if len(stored) == PAGE else durable_end
         return Run(self.end, reached, _to_logged(stored))
 
@@ -117,7 +116,7 @@ class Feed:
         after, upto = number * PAGE, (number + 1) * PAGE
         reached = min(upto, self._begin)
         async with self._turns:
-            page = Run(after, reached, _to_logged(await read_between(self._reader, after, reached, PAGE)))
+            page = Run(after, reached, _to_logged(await read_range(self._reader, after, reached, PAGE)))
         self._pages[number] = page
         while len(self._pages) > KEPT_PAGES or sum(one.bytes for one in self._pages.values()) > KEPT_BYTES:
             self._pages.popitem(last=False)

@@ -1,6 +1,7 @@
 """The URL of a webhook, and what it must be for the service to send requests there."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from yarl import URL
@@ -25,6 +26,7 @@ class Target(NamedTuple):
     is_encrypted: bool
 
 
+@lru_cache(maxsize=1024)  # for each request to a webhook
 def parse_target(text: str, allowed: AllowList) -> Target:
     """Parse a URL. The addresses of a name are judged later, because they can change. Raises `ValueError`."""
     target = _parse(text)

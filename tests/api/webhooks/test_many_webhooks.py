@@ -7,7 +7,7 @@ import pytest
 
 from ledger.publish.webhooks import cursors, engine, feed
 from ledger.settings import Settings
-from ledger.store import log_pages
+from ledger.store import reader as event_reader
 from tests.support.api_server import serve_once
 from tests.support.controls import Api, transfer_body
 from tests.support.processes import until
@@ -21,13 +21,13 @@ Accounts = tuple[Body, Body]
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """Return how often each stretch of the log was read, by the position before it."""
     counted: Counter[int] = Counter()
-    read_between = log_pages.read_between
+    read_range = event_reader.read_range
 
     async def count(reader: Any, after: int, upto: int, limit: int) -> Any:
         counted[after] += 1
-        return await read_between(reader, after, upto, limit)
+        return await read_range(reader, after, upto, limit)
 
-    monkeypatch.setattr(feed, "read_between", count)
+    monkeypatch.setattr(feed, "read_range", count)
     return counted
 
 
