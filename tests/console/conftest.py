@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from ledger.settings import Settings
 from tests.support.browser import Browser, run_browser
 from tests.support.chromium import NoChromiumError, find_chromium
-from tests.support.console import Console
+from tests.support.console import PATIENCE_SECONDS, Console
 from tests.support.console_views import FULL
 from tests.support.controls import Api
 
@@ -25,6 +26,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.fail(missing, pytrace=False)
     with run_browser(tmp_path_factory.mktemp("browser"), needs_layout=True) as running:
         yield running
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Return the settings of a service that waits for a busy database: a refusal would be an error of the page."""
+    return settings.model_copy(update={"ledger_database_patience_seconds": PATIENCE_SECONDS})
 
 
 @pytest.fixture

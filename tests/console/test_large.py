@@ -15,13 +15,14 @@ from ledger.settings import Settings
 from tests.conftest import create_once, new_database, settings_for
 from tests.support.api_server import serve_once
 from tests.support.books import shown
-from tests.support.console import Console
+from tests.support.console import PATIENCE_SECONDS, Console
 from tests.support.console_views import FULL
 from tests.support.controls import Api, Serve
 from tests.support.large_books import OPENING_CENTS, WALLET, Size, balance_of, code_of, write_large
 
 SIZE = Size(entries=100_000, accounts=10_000) if FULL else Size(entries=10_000, accounts=1_000)
 TEMPLATE = "template_large"
+PATIENT = {"ledger_database_patience_seconds": PATIENCE_SECONDS}
 FRAME_SECONDS = 1 / 60
 MOST_ROWS = 80
 MOST_BYTES = 16_000_000  # that the script's memory may grow by
@@ -48,7 +49,7 @@ def large_template(servers: Services, template: str) -> str:
     """Return the name of the database with the large ledger."""
 
     async def fill(draft: str) -> None:
-        async with serve_once(settings_for(servers, draft)) as api:
+        async with serve_once(settings_for(servers, draft, **PATIENT)) as api:
             await write_large(api, SIZE)
 
     asyncio.run(create_once(servers, TEMPLATE, template, fill))
@@ -58,7 +59,7 @@ def large_template(servers: Services, template: str) -> str:
 @pytest.fixture
 async def settings(servers: Services, large_template: str) -> AsyncIterator[Settings]:
     async with new_database(servers, large_template) as found:
-        yield found
+        yield found.model_copy(update=PATIENT)
 
 
 @pytest.fixture

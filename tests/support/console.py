@@ -14,9 +14,7 @@ INSIDE = ("data:", "blob:")  # of the browser's own controls, and of files that 
 RESOURCE_FAILED = "Failed to load resource"
 # Before a page is loaded: what happens every few seconds happens ten times as often.
 QUICK = "const wait = setTimeout; setTimeout = (f, time = 0, ...rest) => wait(f, time / 10, ...rest);"
-# Marks the view that is shown, so that the next one can be told from it.
-GO = """(document.querySelector('main > .view')?.setAttribute('data-before', ''), history.pushState(null, '', URL),
-  dispatchEvent(new PopStateEvent('popstate')))"""
+GO = "(history.pushState(null, '', URL), dispatchEvent(new PopStateEvent('popstate')))"
 
 
 class Console:
@@ -31,8 +29,9 @@ class Console:
     async def open(self, path: str = "", username: str = "admin", password: str = ADMIN_PASSWORD) -> None:
         """Go to a view as a link does; the first time, load the console and sign in on the way."""
         if self._is_open:
+            await self._leave()
             await self.run(GO.replace("URL", json.dumps(self._url(path))))
-            await self.until("document.querySelector('main .view:not(.unready, [data-before])')")
+            await self._arrive()
             return
         self._is_open = True
         await self.page.open(self._url(path))
@@ -41,11 +40,23 @@ class Console:
 
     async def load(self, path: str = "") -> None:
         """Go to a view by its address, which loads the console again."""
+        await self._leave()
         await self.page.navigate(self._url(path))
-        address = json.dumps(self._url(path))
-        await self.until(
-            f"location.href.startsWith({address}) && document.querySelector('main .view:not(.unready, [data-before])')"
-        )
+        await self._arrive()
+
+    async def slide(self, position: int | str) -> None:
+        """Go to the view as of a position."""
+        await self._leave()
+        await self.fill("#bar .slider", str(position))
+        await self.until("location.search.includes('at=') && document.querySelector('#band strong')")
+        await self._arrive()
+
+    async def _leave(self) -> None:
+        """Mark the view that is shown, so that the next one can be told from it."""
+        await self.run("document.querySelector('main > .view')?.setAttribute('data-before', '')")
+
+    async def _arrive(self) -> None:
+        await self.until("document.querySelector('main > .view:not(.unready, [data-before])')")
 
     async def sign_in(self, username: str, password: str) -> None:
         """Fill in the form for signing in, and wait for a view."""
