@@ -30,7 +30,7 @@ export function webhookDetails(context, watched, id, close) {
   const isEnabled = (list) => find(list)?.status === "enabled";
   const deliveries = watch(context, `${path}/deliveries?limit=${MOST_SHOWN}`, { every: () => MILLISECONDS });
   const again = () => { void watched.again(); void deliveries.again(); };
-  const result = h("p", { class: "verdict", role: "status" });
+  const result = h("p", { role: "status" });
   const tell = ({ body }) => { fill(result, "Test: ", outcome(body), h("span", { class: "muted" }, ` in ${count(body.milliseconds)} ms`)); again(); };
   return h("section", { class: "details", "aria-label": "Webhook" },
     h("header", { class: "card-head" }, watched.region((url) => h("h3", {}, url), { part: (list) => find(list)?.url ?? "Webhook", lines: 1 }), h("button", { type: "button", class: "plain close", "aria-label": "Close the webhook", onclick: close }, "✕")),
@@ -45,25 +45,21 @@ export function webhookDetails(context, watched, id, close) {
 function settings(each) {
   const { progress, secrets } = each;
   const old = secrets.find(({ expires_at: end }) => end !== null && new Date(end) > Date.now());
-  return [
-    facts([
-      ["Topics", h("span", {}, each.topics.length > 0 ? each.topics.join(", ") : "all that may leave the ledger")],
-      each.code_prefix !== null && ["Accounts", h("span", {}, `${each.code_prefix} and below`)],
-      ["Order", each.order === "webhook" ? "of the log" : "of the log for each account"],
-      each.description !== null && ["Description", h("span", {}, each.description)],
-      ["Belongs to", each.client_id === null ? "the admins" : actorLink(each.client_id)],
-      ["Status", [badge(each.status, each.status === "enabled" ? "good" : "plain"), reasonText(each) && h("span", { class: "muted" }, ` · ${reasonText(each)}`)]],
-      ["Secret", old ? ["rotated: the older one signs until ", when(old.expires_at, { short: true })] : "one"],
-      ["Created", when(each.created_at)],
-      ["Id", idOf(each.id)],
-    ]),
-    progress && facts([
-      ["Position", `${count(progress.position)} of ${count(progress.log_end)}`],
-      ["Pending", eventsText(progress.pending)],
-      progress.failed_since && ["Failing since", [when(progress.failed_since, { short: true }), h("span", { class: "muted" }, ` · ${count(progress.failures)} ${progress.failures === 1 ? "attempt" : "attempts"}`)]],
-      progress.next_attempt_at && ["Next attempt", when(progress.next_attempt_at, { short: true })],
-    ]),
-  ];
+  return facts([
+    ["Status", [badge(each.status, each.status === "enabled" ? "good" : "plain"), reasonText(each) && h("span", { class: "muted" }, ` · ${reasonText(each)}`)]],
+    progress && ["Position", `${count(progress.position)} of ${count(progress.log_end)}`],
+    progress && ["Pending", eventsText(progress.pending)],
+    progress?.failed_since && ["Failing since", [when(progress.failed_since, { short: true }), h("span", { class: "muted" }, ` · ${count(progress.failures)} ${progress.failures === 1 ? "attempt" : "attempts"}`)]],
+    progress?.next_attempt_at && ["Next attempt", when(progress.next_attempt_at, { short: true })],
+    ["Topics", h("span", {}, each.topics.length > 0 ? each.topics.join(", ") : "all that may leave the ledger")],
+    each.code_prefix !== null && ["Accounts", h("span", {}, `${each.code_prefix} and below`)],
+    ["Order", each.order === "webhook" ? "of the log" : "of the log for each account"],
+    each.description !== null && ["Description", h("span", {}, each.description)],
+    ["Belongs to", each.client_id === null ? "the admins" : actorLink(each.client_id)],
+    ["Secret", old ? ["rotated: the older one signs until ", when(old.expires_at, { short: true })] : "one"],
+    ["Created", when(each.created_at)],
+    ["Id", idOf(each.id)],
+  ]);
 }
 
 function eventsText(number) {
