@@ -224,7 +224,7 @@ async def test_sealing_stops_at_an_event_without_a_leaf_until_it_is_repaired_and
     ("name", "exit_status", "line"),
     [
         ("seals", 1, "ledger: seals has not stopped: see `ledger projections status`"),
-        ("accounts", 2, "ledger: there is no follower 'accounts': mirror, seals, crossings, nats, kafka"),
+        ("accounts", 2, "ledger: there is no follower 'accounts': mirror, seals, crossings, nats, kafka, deliveries"),
     ],
 )
 async def test_only_a_stopped_follower_can_be_resumed(
