@@ -66,7 +66,7 @@ class NewWebhook(Body):
     from_position: FromPosition | None = None
     client_id: ReadOnly
     status: ReadOnly
-    disabled_reason: ReadOnly
+    status_reason: ReadOnly
     secrets: ReadOnly
     created_at: ReadOnly
     updated_at: ReadOnly
@@ -85,7 +85,7 @@ class WebhookPatch(Body):
     description: Description | None = None
     client_id: ReadOnly
     status: ReadOnly
-    disabled_reason: ReadOnly
+    status_reason: ReadOnly
     secrets: ReadOnly
     created_at: ReadOnly
     updated_at: ReadOnly
@@ -154,7 +154,7 @@ class _Webhook(Answer, frozen=True, kw_only=True):
         AnsweredId | None, Meta(description="The client that it belongs to; null for the admins", examples=[None])
     ]
     status: Literal["enabled", "disabled"]
-    disabled_reason: Annotated[Reason | None, Meta(examples=[None])]
+    status_reason: Annotated[Reason | None, Meta(examples=[None])]
     secrets: list[WebhookSecret]
 
 

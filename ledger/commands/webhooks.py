@@ -286,7 +286,7 @@ def describe_webhook(webhook_id: UUID, webhook: Webhook) -> dict[str, Any]:
         "description": settings.description,
         "client_id": None if webhook.client_id is None else str(webhook.client_id),
         "status": "enabled" if webhook.disabled is None else "disabled",
-        "disabled_reason": webhook.disabled,
+        "status_reason": webhook.disabled,
         "secrets": describe_secrets(webhook.secrets),
     }
 

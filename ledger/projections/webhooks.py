@@ -289,7 +289,7 @@ def _body(row: Record) -> dict[str, Any]:
         "description": row["description"],
         "client_id": row["client_id"],
         "status": ENABLED if is_enabled else "disabled",
-        "disabled_reason": None if is_enabled else row["status"],
+        "status_reason": None if is_enabled else row["status"],
         "secrets": msgspec.json.decode(row["secrets"]),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],

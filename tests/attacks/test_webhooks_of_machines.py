@@ -127,7 +127,7 @@ async def test_a_client_that_may_have_no_webhooks_gets_nothing(
     await reach_end(api, receiver)
     assert moved == receiver.positions("/own")
     await until(lambda: _is_disabled(api, webhook))
-    assert "client_revoked" == (await shown(api, webhook))["disabled_reason"]
+    assert "client_revoked" == (await shown(api, webhook))["status_reason"]
 
 
 async def _is_disabled(api: Api, webhook: Body) -> bool:

@@ -26,7 +26,7 @@ DELIVERIES = "main .grid[aria-label=Deliveries]"
 DETAILS = "main .details[aria-label=Webhook]"
 HOSTILE = "<img/src=x/onerror=hacked()><b>b</b>"  # the path of a URL has no spaces
 ANSWER = "<img src=x onerror=hacked()><b>b</b> \u05d0\u05d1\u05d2 \u200f xyz \u202e" + "long " * 100
-DESCRIPTION = "<img src=x onerror=hacked()><b>b</b> \u05d0\u05d1\u05d2 \u200f xyz"
+DESCRIPTION = "<img src=x onerror=hacked()><b>b</b> \u05d0\u05d1\u05d2 xyz"
 Accounts = tuple[Body, Body]
 
 

@@ -39,7 +39,7 @@ async def call(method: str, url: str, body: Any = None, token: str | None = None
     timeout = aiohttp.ClientTimeout(DEADLINE_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         response = await session.request(method, url, json=body)
-        return response.status, await response.json()
+        return response.status, await response.json(content_type=None)  # None for an empty body
 
 
 async def log_in(url: str, username: str, password: str) -> str:

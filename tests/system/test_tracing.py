@@ -17,7 +17,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 
-from ledger import settings as ledger_settings
 from ledger.environment.variables import SettingsError
 from ledger.settings import Settings
 from tests.support.controls import Api, Response
@@ -138,7 +137,7 @@ def test_tracing_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(_: str) -> None:
         raise ModuleNotFoundError
 
-    monkeypatch.setattr(ledger_settings, "find_spec", nothing)
+    monkeypatch.setattr("ledger.environment.broker_settings.find_spec", nothing)
     with pytest.raises(SettingsError, match=r"^LEDGER_TRACING: needs the extra otel"):
         Settings.load(ledger_tracing="otlp")
 

@@ -13,7 +13,7 @@ const MILLISECONDS = 2000;
 const REASONS = { requested: "by request", gone: "the answer was 410 Gone", failing: "no delivery for days", client_revoked: "its client was revoked" };
 
 /** Return why a webhook is disabled, or null. */
-export function reasonText({ disabled_reason: reason }) {
+export function reasonText({ status_reason: reason }) {
   return reason && (REASONS[reason] ?? reason);
 }
 

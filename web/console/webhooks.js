@@ -99,6 +99,6 @@ function columns(open) {
 }
 
 function status(each) {
-  if (each.status === "disabled") return badge("disabled", each.disabled_reason === "requested" ? "plain" : "bad");
+  if (each.status === "disabled") return badge("disabled", each.status_reason === "requested" ? "plain" : "bad");
   return badge("enabled", each.progress?.failed_since ? "warn" : "good");
 }

@@ -126,7 +126,7 @@ async def test_three_days_of_failure_disable_a_webhook(
     assert (2, 1) == (failing["failures"], failing["pending"])
     set_clock.forward(120)
     await until(lambda: _is_disabled(api, webhook))
-    assert "failing" == (await shown(api, webhook))["disabled_reason"]
+    assert "failing" == (await shown(api, webhook))["status_reason"]
     (event,) = (await api.get("/v1/events?topic=WebhookDisabled")).body
     assert {"reason": "failing", "failed_position": moved[0]} == event["state"]
     moved += await move(api, accounts, 3)
@@ -134,7 +134,7 @@ async def test_three_days_of_failure_disable_a_webhook(
     receiver.answer = lambda _: 204
     receiver.received.clear()
     enabled = await api.post(f"/v1/webhooks/{webhook['id']}/enable")
-    assert (200, "enabled", None) == (enabled.status, enabled.body["status"], enabled.body["disabled_reason"])
+    assert (200, "enabled", None) == (enabled.status, enabled.body["status"], enabled.body["status_reason"])
     await until(lambda: len(receiver.received) >= 3)
     assert moved == receiver.positions()
 
@@ -323,7 +323,7 @@ async def test_only_what_exists_is_sent_again(
 async def test_a_disabled_webhook_sends_nothing_again(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     webhook = await create(api, receiver)
     disabled = await api.post(f"/v1/webhooks/{webhook['id']}/disable")
-    assert ("disabled", "requested") == (disabled.body["status"], disabled.body["disabled_reason"])
+    assert ("disabled", "requested") == (disabled.body["status"], disabled.body["status_reason"])
     moved = await move(api, accounts, 1)
     answer = await api.post(f"/v1/webhooks/{webhook['id']}/redeliver", {"position": moved[0]})
     assert (409, ["webhook_disabled"]) == (answer.status, answer.codes)
