@@ -25,7 +25,7 @@ from ledger.projections.rebuild import rebuild, replay
 from ledger.projections.rebuild.ending import describe_ending as describe_rebuild
 from ledger.projections.rebuild.shadow import Difference
 from ledger.service.child import configure
-from ledger.service.operations.state import NO_VALKEY, Board, Operation
+from ledger.service.operations.state import NO_VALKEY, Board, Operation, State
 from ledger.settings import Settings
 from ledger.store import outbox
 from ledger.store.connections import UNREACHABLE
@@ -71,19 +71,18 @@ async def _run(settings: Settings, board: Board, operation: Operation) -> None:
     began, failure = time.monotonic(), None
     work = asyncio.create_task(_WORK[operation.kind](settings, operation))
     reporting = asyncio.create_task(_report(board, operation, work))
+    state: State = "compared" if operation.kind == "rebuild" and not operation.swap else "succeeded"
     try:
         await work
-        operation.state = "compared" if operation.kind == "rebuild" and not operation.swap else "succeeded"
-        if operation.state == "compared" and (operation.discard or await _is_cancelled(board, operation)):
-            operation.state = "cancelled"
-            await _discard(settings, operation)
+        if state == "compared" and (operation.discard or await _is_cancelled(board, operation)):
+            state = await _discard(settings, operation)
     except asyncio.CancelledError:
-        operation.state = "cancelled"
-        await _discard(settings, operation)
+        state = await _discard(settings, operation)
     except FAILURES as error:
-        operation.state, operation.error, failure = "failed", _describe(error), error
+        state, operation.error, failure = "failed", _describe(error), error
     reporting.cancel()
     await asyncio.gather(reporting, return_exceptions=True)
+    operation.state = state  # not before: what is reported with an outcome must have given its lease back
     if operation.kind == "verification":  # a rebuild records its end with what it changes
         await outbox.try_to_add(settings, [_describe_verification(operation, failure)])
     operation.seconds, operation.updated_at = time.monotonic() - began, datetime.now(UTC)
@@ -113,21 +112,22 @@ async def _is_cancelled(board: Board, operation: Operation) -> bool:
         return False
 
 
-async def _discard(settings: Settings, operation: Operation) -> None:
-    """Discard the tables of a cancelled rebuild, once PostgreSQL has released its lock."""
+async def _discard(settings: Settings, operation: Operation) -> State:
+    """Discard the tables of a cancelled rebuild, once PostgreSQL has released its lock, and return the outcome."""
     if operation.kind != "rebuild":
-        return
+        return "cancelled"
     cause = _cause_of(operation)
     for attempt in range(DISCARD_ATTEMPTS):
         try:
             await rebuild.cancel(settings, cause, [operation.subject])
         except FAILURES as error:
             if attempt + 1 == DISCARD_ATTEMPTS:
-                operation.state, operation.error = "failed", _describe(error)
+                operation.error = _describe(error)
                 ended = describe_rebuild(cause, [operation.subject], "failed", error=error)
                 await outbox.try_to_add(settings, ended)
         else:
-            return
+            return "cancelled"
+    return "failed"
 
 
 def _describe(error: Exception) -> str:
