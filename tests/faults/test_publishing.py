@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import nats
 import pytest
+from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 from pydantic import SecretStr
 
@@ -133,21 +134,38 @@ async def test_a_cluster_of_nats_that_loses_its_leader(begin: Begin, settings: S
         ):
             for _ in range(times(10)):
                 async with trial.during():
-                    leader = servers[int((await until(lambda: find_leader(servers))).removeprefix("n"))]
-                    await leader.kill()
-                    await until(lambda leader=leader: find_leader([one for one in servers if one is not leader]))
-                    await asyncio.sleep(seconds(5, short=1))
-                    await leader.start()
+                    leader = await until(lambda: find_leader(servers))
+                    await servers[leader.number].kill()
+                    others = [one for number, one in enumerate(servers) if number != leader.number]
+                    await until(lambda others=others: find_leader(others))
+                    await servers[leader.number].start()
+                    await until(lambda: is_whole(servers))  # two of three must be there, with everything
 
 
-async def find_leader(servers: Sequence[NatsServer]) -> str | None:
-    """Return the name of the server that leads the stream, or None while none does."""
+class Leader(NamedTuple):
+    """The number of the server that leads the stream, and whether all other replicas have everything."""
+
+    number: int
+    is_followed: bool
+
+
+async def find_leader(servers: Sequence[NatsServer]) -> Leader | None:
+    """Return the leader of the stream, or None while there is none."""
     for server in servers:
-        with suppress(nats.errors.Error, JetStreamError, OSError, TimeoutError):
-            async with asyncio.timeout(2), jetstream(server.url) as js:
+        with suppress(NatsError, JetStreamError, OSError, TimeoutError):
+            async with jetstream(server.url) as js:
                 cluster = (await js.stream_info("ledger")).cluster
-                return cluster.leader if cluster else None
+            if cluster is not None and cluster.leader:
+                replicas = [one.current for one in cluster.replicas or ()]
+                number = int(cluster.leader.removeprefix("n"))
+                return Leader(number, len(replicas) == len(servers) - 1 and all(replicas))
     return None
+
+
+async def is_whole(servers: Sequence[NatsServer]) -> bool:
+    """Return whether the stream has a leader and all replicas have everything."""
+    leader = await find_leader(servers)
+    return leader is not None and leader.is_followed
 
 
 async def test_paused_nats(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
