@@ -32,6 +32,19 @@ def new_id() -> UUID:
     return FastUUID(_pack(milliseconds << 16 | _VERSION | high & 0x0FFF, _VARIANT | low & 0x3FFF_FFFF_FFFF_FFFF))
 
 
+class IdSequence:
+    """Makes ids each of which is greater than the one before it, also in one millisecond (RFC 9562, section 6.2)."""
+
+    def __init__(self) -> None:
+        self._last = FastUUID(bytes(16))
+
+    def next(self) -> UUID:
+        """Return a new id. This is not thread-safe."""
+        made = new_id()
+        self._last = made if made > self._last else FastUUID((self._last.int + 1).to_bytes(16))
+        return self._last
+
+
 def _draw_random_bits() -> tuple[int, int]:
     """Return 16 and 64 random bits, and keep more for later: one large system call is cheaper than many small ones."""
     first, *rest = struct.iter_unpack("!HQ", os.urandom(10 * 256))

@@ -21,7 +21,7 @@ from ledger.publish.webhooks.sender import Answer, Sender
 from ledger.publish.webhooks.signature import make_headers, message_id
 from ledger.store.connections import Reader
 from ledger.store.log_pages import read_at
-from ledger.values.ids import new_id
+from ledger.values.ids import IdSequence
 
 MAX_PENDING = 100  # events of a webhook in the order `account` that wait at once; then it reads no more
 AT_ONCE = 8  # requests of a webhook in the order `account`
@@ -68,6 +68,7 @@ class Courier:
         self._last: dict[UUID, asyncio.Task[None]] = {}  # by account, the task of its last event
         self._free = asyncio.Event()
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._ids = IdSequence()  # of deliveries, which are listed by their ids
 
     @property
     def id(self) -> UUID:
@@ -190,13 +191,13 @@ class Courier:
     async def _attempt(self, event: LoggedEvent, kind: Kind, attempt: int) -> Answer:
         """Send an event once, and note the result."""
         means, stored = self._means, event.stored
-        now = means.clock.time()
+        now, delivery_id = means.clock.time(), self._ids.next()
         body, message = event.encode(means.ledger_id), message_id(self.id, stored.position)
         headers = make_headers(self.outgoing.valid_secrets(now), message, int(now), body)
         answer = await means.sender.send(self.outgoing.webhook.settings.url, headers, body)
         means.journal.add(
             Delivery(
-                self.id, new_id(), kind, stored.position, stored.topic, attempt,
+                self.id, delivery_id, kind, stored.position, stored.topic, attempt,
                 *(answer.status, answer.error, answer.beginning, answer.milliseconds),
                 datetime.fromtimestamp(now, UTC),
             )

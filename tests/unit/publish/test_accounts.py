@@ -1,11 +1,16 @@
 """The accounts that events name, and the topics of the events of accounts."""
 
-from typing import get_args
+from typing import Any, get_args
 
-from ledger.events import TOPICS, Event
+import msgspec
+import pytest
+
+from ledger.events import TOPICS, Event, decode_event
 from ledger.events.accounts import AccountEvent
+from ledger.events.clients import ClientEvent
 from ledger.events.disclosure import DISCLOSED_TOPICS
 from ledger.events.monitors import MonitorCreated, Rule
+from ledger.events.schemas import sample_state
 from ledger.events.transactions import JournalEntryPosted, MoneyTransferred, Posting, TransactionScheduled
 from ledger.events.users import AccountAssigned
 from ledger.publish.accounts import ACCOUNT_TOPICS, name_accounts
@@ -41,6 +46,24 @@ def test_a_monitor_names_its_account_and_a_sum_none() -> None:
 
 def test_an_assignment_names_its_account() -> None:
     assert (ONE,) == name_accounts(AccountAssigned(ONE))
+
+
+@pytest.mark.parametrize("topic", sorted(TOPICS[cls] for cls in get_args(Event)))
+def test_each_account_that_an_event_has_is_named(topic: str) -> None:
+    """Webhooks of an account would miss an event that does not name it. What a client may debit is no such event."""
+    state = sample_state(topic)
+    event = decode_event(topic, msgspec.json.encode(state))
+    if not isinstance(event, AccountEvent | ClientEvent):
+        assert find_accounts(state) == {str(one) for one in name_accounts(event)}
+
+
+def find_accounts(value: Any, name: str = "") -> set[str]:
+    """Return the account ids anywhere in an event, by the names of their members."""
+    if isinstance(value, dict):
+        return set().union(*(find_accounts(one, name) for name, one in value.items()))
+    if isinstance(value, list):
+        return set().union(*(find_accounts(one, name) for one in value))
+    return {value} if name.endswith(("account_id", "account_ids")) and value is not None else set()
 
 
 def test_all_events_of_accounts_leave() -> None:
