@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import audit, bulk, dates, lists, publish, search, webhooks
+from benchmarks import audit, bulk, dates, endpoints, lists, publish, search, webhooks
 from benchmarks.figures import Row
 from benchmarks.ledger import open_ledger
 from benchmarks.load import missing_tools, postgres_version
@@ -40,6 +40,7 @@ PARTS = (
     Part("revocation", "reads with and without the check for revoked tokens", 1.5, revocation_check),
     Part("publish", "transfers of a service that publishes them to NATS JetStream, against none", 2.5, publish.measure),
     Part("webhooks", "events from their recording to an endpoint, and what sending costs", 3, alone=webhooks.measure),
+    Part("endpoints", "a dead endpoint of webhooks beside 200 healthy ones", 3, alone=endpoints.measure),
     Part("audit", "rebuilding, verifying and exporting a million events", 6, alone=audit.measure),
 )
 

@@ -20,7 +20,7 @@ CONNECTIONS = 16
 _END = b"\r\n\r\n"
 
 
-async def pay(ledger: Ledger, *, per_second: int, seconds: float) -> int:
+async def pay(ledger: Ledger, *, per_second: float, seconds: float) -> int:
     """Send transfers at this rate, whatever the service does, and return how many it has accepted."""
     parts = urlsplit(ledger.service.url)
     count = int(per_second * seconds)
@@ -48,15 +48,17 @@ async def pay(ledger: Ledger, *, per_second: int, seconds: float) -> int:
 
 
 class Arrivals:
-    """When events arrived, in seconds after they were recorded."""
+    """When events arrived, in seconds after they were recorded, and their positions."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []
+        self.positions: list[int] = []
 
     def note(self, body: bytes) -> None:
         """Note an event."""
         event = msgspec.json.decode(body, type=_Event)
         self.delays.append(time.time() - event.time.timestamp())
+        self.positions.append(int(event.position))
 
     def percentile(self, share: float) -> float:
         """Return the milliseconds within which this share of the events has arrived."""
@@ -66,11 +68,12 @@ class Arrivals:
 
 class _Event(msgspec.Struct):
     time: datetime
+    position: str
 
 
 @contextlib.asynccontextmanager
-async def endpoint(arrivals: Arrivals) -> AsyncIterator[str]:
-    """Accept whatever is posted, and yield the URL."""
+async def endpoint(arrivals: Arrivals, port: int = 0) -> AsyncIterator[str]:
+    """Accept whatever is posted to this port, or to a free one, and yield the URL."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
@@ -80,7 +83,7 @@ async def endpoint(arrivals: Arrivals) -> AsyncIterator[str]:
                 arrivals.note(body)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 

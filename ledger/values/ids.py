@@ -36,7 +36,7 @@ class IdSequence:
     """Makes ids each of which is greater than the one before it, also in one millisecond (RFC 9562, section 6.2)."""
 
     def __init__(self) -> None:
-        self._last = FastUUID(bytes(16))
+        self._last: UUID = FastUUID(bytes(16))
 
     def next(self) -> UUID:
         """Return a new id. This is not thread-safe."""
