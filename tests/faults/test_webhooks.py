@@ -171,7 +171,7 @@ async def test_a_partition_between_webhooks_and_endpoint(sending: Begin, setting
 
 
 async def test_a_paused_writer_that_sends(sending: Begin, settings: Settings) -> None:
-    """Another instance sends meanwhile. The cursors that the paused process has are older, and are not written."""
+    """Another instance takes over. The cursors that the paused process has are older, and are not written."""
     lasts = seconds(45, short=4)
     name = f"the writer of two instances, which sends to webhooks, is paused for {lasts:g} s"
     async with sending(name, settings, settings, workers=2) as trial:
