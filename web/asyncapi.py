@@ -15,6 +15,7 @@ from ledger.events import TOPICS
 from ledger.events.accounts import AccountEvent
 from ledger.events.cloud import MEDIA_TYPE, event_type, schema_uri
 from ledger.events.disclosure import DISCLOSED_TOPICS, SHAPES
+from ledger.events.notices import NOTICES, PUBLISHING_STARTED, WEBHOOK_TESTED
 from ledger.events.schemas import SAMPLE_LEDGER, meaning_of, model_of, sample_cloud_event
 from web.components import REF, Components
 from web.event_models import CloudEvent
@@ -54,6 +55,11 @@ _IDENTIFIED = {
     "properties": {"Nats-Msg-Id": {"type": "string", "description": "The id of the event"}},
 }
 
+_OF_LEDGER = {
+    "prefix": {"description": "What the operator has chosen", "default": "ledger"},
+    "ledger": {"description": "The id of the ledger", "examples": [str(SAMPLE_LEDGER)]},
+}
+
 
 @cache
 def events_document() -> bytes:
@@ -81,11 +87,12 @@ def describe_events(chosen: Iterable[str]) -> dict[str, Any]:
             "webhooks": _webhooks(topics),
             "accountSubjects": _subjects([topic for topic in topics if topic in of_accounts], of_accounts=True),
             "otherSubjects": _subjects([topic for topic in topics if topic not in of_accounts], of_accounts=False),
+            "replays": _replays(),
         },
         "operations": _operations(),
         "components": {
             "schemas": _schemas(topics),
-            "messages": {topic: _message(topic) for topic in topics},
+            "messages": {name: _message(name) for name in (*topics, *NOTICES)},
             "messageTraits": {
                 "signed": {"name": "signed", "headers": _SIGNED},
                 "identified": {"name": "identified", "headers": _IDENTIFIED},
@@ -132,7 +139,10 @@ def _webhooks(topics: Iterable[str]) -> dict[str, Any]:
         "title": "Webhooks",
         "description": "A request for each event, to the URL of a webhook and signed as Standard Webhooks are. An "
         "answer of 2xx means that the event has arrived; after any other one, and after ten seconds, it is sent again.",
-        "messages": {topic: _message_with("signed", topic) for topic in topics},
+        "messages": {
+            **{topic: _message_with("signed", topic) for topic in topics},
+            WEBHOOK_TESTED: _message_with("signed", WEBHOOK_TESTED),
+        },
         "bindings": {"http": {}},
     }
 
@@ -145,12 +155,22 @@ def _subjects(topics: list[str], *, of_accounts: bool) -> dict[str, Any]:
         "description": "Messages in a stream of JetStream. Consumers choose them by subject, with wildcards.",
         "servers": [{"$ref": "#/servers/nats"}],
         "parameters": {
-            "prefix": {"description": "What the operator has chosen", "default": "ledger"},
-            "ledger": {"description": "The id of the ledger", "examples": [str(SAMPLE_LEDGER)]},
+            **_OF_LEDGER,
             "topic": {"description": "The topic of the event", "enum": topics},
             **(account if of_accounts else {}),
         },
         "messages": {topic: _message_with("identified", topic) for topic in topics},
+    }
+
+
+def _replays() -> dict[str, Any]:
+    return {
+        "address": "{prefix}.{ledger}._start",
+        "title": "Beginnings of replays in NATS",
+        "description": "A message in the same stream of JetStream, after which an operator has events published again.",
+        "servers": [{"$ref": "#/servers/nats"}],
+        "parameters": _OF_LEDGER,
+        "messages": {PUBLISHING_STARTED: _message_with("identified", PUBLISHING_STARTED)},
     }
 
 
@@ -173,6 +193,7 @@ def _operations() -> dict[str, Any]:
             for name, channel, title in (
                 ("publishAccountEvent", "accountSubjects", "Publish an event of an account to NATS"),
                 ("publishOtherEvent", "otherSubjects", "Publish another event to NATS"),
+                ("beginReplay", "replays", "Begin to publish events to NATS again"),
             )
         },
     }
@@ -182,7 +203,11 @@ def _schemas(topics: Iterable[str]) -> dict[str, Any]:
     components = Components({}, [*(model_of(SHAPES[topic], disclosed=True) for topic in topics), CloudEvent])
     envelope = components.schemas["CloudEvent"]
     del envelope["additionalProperties"]  # an extension may be added
-    return {**dict(sorted(components.schemas.items())), **{f"{topic}CloudEvent": _whole(topic) for topic in topics}}
+    return {
+        **dict(sorted(components.schemas.items())),
+        **{f"{topic}CloudEvent": _whole(topic) for topic in topics},
+        **{f"{name}CloudEvent": _fixed(name, notice.sample) for name, notice in NOTICES.items()},
+    }
 
 
 def _whole(topic: str) -> dict[str, Any]:
@@ -199,22 +224,36 @@ def _whole(topic: str) -> dict[str, Any]:
     }
 
 
-def _message(topic: str) -> dict[str, Any]:
-    return {**_message_without_sample(topic), "examples": [{"name": topic, "payload": sample_cloud_event(topic)}]}
+def _fixed(name: str, sample: Mapping[str, object]) -> dict[str, Any]:
+    """Return the schema of a notice, each of which has the members of its sample."""
+    kinds = {
+        member: {"type": "string"}
+        if isinstance(value, str)
+        else {"type": "object", "additionalProperties": {"type": "string"}}
+        for member, value in sample.items()
+    }
+    constant = {member: {"type": "string", "const": sample[member]} for member in ("specversion", "type")}
+    return {"title": f"{name}CloudEvent", "type": "object", "required": [*sample], "properties": {**kinds, **constant}}
 
 
-def _message_with(trait: str, topic: str) -> dict[str, Any]:
+def _message(name: str) -> dict[str, Any]:
+    sample = NOTICES[name].sample if name in NOTICES else sample_cloud_event(name)
+    return {**_message_without_sample(name), "examples": [{"name": name, "payload": sample}]}
+
+
+def _message_with(trait: str, name: str) -> dict[str, Any]:
     """Return a message with the headers of a trait."""
-    return {**_message_without_sample(topic), "traits": [{"$ref": f"#/components/messageTraits/{trait}"}]}
+    return {**_message_without_sample(name), "traits": [{"$ref": f"#/components/messageTraits/{trait}"}]}
 
 
-def _message_without_sample(topic: str) -> dict[str, Any]:
+def _message_without_sample(name: str) -> dict[str, Any]:
+    notice = NOTICES.get(name)
     return {
-        "name": event_type(topic),
-        "title": topic,
-        "summary": meaning_of(SHAPES[topic]),
+        "name": notice.sample["type"] if notice else event_type(name),
+        "title": name,
+        "summary": notice.text if notice else meaning_of(SHAPES[name]),
         "contentType": MEDIA_TYPE,
-        "payload": {"$ref": REF.format(f"{topic}CloudEvent")},
+        "payload": {"$ref": REF.format(f"{name}CloudEvent")},
     }
 
 

@@ -35,6 +35,15 @@ from ledger.store.statements import Statement, uuids
 HANDLED = frozenset(get_args(WebhookEvent))
 MAX_REDELIVERIES = 1000  # that are read at once
 ENABLED = "enabled"  # any other status is the reason why a webhook is disabled
+_Change = (
+    WebhookCreated
+    | WebhookChanged
+    | WebhookSecretRotated
+    | WebhookDisabled
+    | WebhookEnabled
+    | WebhookRewound
+    | WebhookDeleted
+)
 _WITH_URL = "CASE WHEN new.url IS NULL THEN {table}.{name} ELSE {new} END"  # null is a value here
 _WITH_START = "CASE WHEN new.started_by IS NULL THEN {table}.{name} ELSE {new} END"
 
@@ -82,10 +91,11 @@ def apply(events: Sequence[Recorded]) -> list[Statement]:
     requested: list[_Redelivery] = []
     for recorded in events:
         if type(recorded.event) in HANDLED:
-            row = rows.setdefault(recorded.stream_id, _Row(recorded.stream_id))
-            row.change(recorded, cast("WebhookEvent", recorded.event))
-            if isinstance(recorded.event, RedeliveryRequested):
-                requested.append(_Redelivery(recorded.stream_id, recorded.position, recorded.event.event_position))
+            event = cast("WebhookEvent", recorded.event)
+            if isinstance(event, RedeliveryRequested):  # it leaves the webhook as it is
+                requested.append(_Redelivery(recorded.stream_id, recorded.position, event.event_position))
+            else:
+                rows.setdefault(recorded.stream_id, _Row(recorded.stream_id)).change(recorded, event)
     created = [row for row in rows.values() if row.position is not None and not row.deleted]
     changed = [row for row in rows.values() if row.position is None and not row.deleted]
     deleted = [row.id for row in rows.values() if row.position is None and row.deleted]
@@ -126,7 +136,7 @@ class _Row:
     updated_at: Any = None
     deleted: bool = False
 
-    def change(self, recorded: Recorded, event: WebhookEvent) -> None:
+    def change(self, recorded: Recorded, event: _Change) -> None:
         self.updated_at = recorded.recorded_at
         match event:
             case WebhookCreated():
@@ -149,8 +159,6 @@ class _Row:
                 self._start(recorded.position, event.from_position)
             case WebhookDeleted():
                 self.deleted = True
-            case RedeliveryRequested():
-                pass
             case _:
                 assert_never(event)
 

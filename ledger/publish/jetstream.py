@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from ledger.events.notices import encode_start
 from ledger.publish.destination import Cursor, DestinationError, Outgoing
 from ledger.publish.nats_connection import Access, ApiError, Connection, NatsError
 from ledger.publish.streams import Wanted, ensure_stream
@@ -83,15 +84,7 @@ class JetStream:
         """
         connection = self._connected()
         message_id = f"{self._ledger_id}:{after}:{new_id()}"
-        body = msgspec.json.encode(
-            {
-                "specversion": "1.0",
-                "id": message_id,
-                "source": f"urn:ledger:{self._ledger_id}",
-                "type": "ledger.publishing.started.v1",
-                "position": str(after),
-            }
-        )
+        body = encode_start(self._ledger_id, message_id, after)
         await self._send([Outgoing(after, message_id, START_TOPIC, self._ledger_id, None, None, body)])
         await connection.call(f"STREAM.PURGE.{self._wanted.name}", {"seq": self._sequence})
 

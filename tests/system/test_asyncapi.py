@@ -21,9 +21,10 @@ ALL, OF_ACCOUNTS = len(DISCLOSED_TOPICS), len(get_args(AccountEvent))
 SAID = f"""\
 AsyncAPI 3.0.0
 feed: {ALL} messages
-webhooks: {ALL} messages
+webhooks: {ALL + 1} messages
 accountSubjects: {OF_ACCOUNTS} messages
 otherSubjects: {ALL - OF_ACCOUNTS} messages
+replays: 1 messages
 """
 
 

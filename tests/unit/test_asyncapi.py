@@ -11,7 +11,10 @@ from ledger.events import TOPICS
 from ledger.events.accounts import AccountDebited
 from ledger.events.cloud import event_type, schema_uri
 from ledger.events.disclosure import DISCLOSED_TOPICS, SHAPES, TEXTS, Texts
+from ledger.events.notices import NOTICES, encode_start, encode_test
 from ledger.events.transactions import MoneyTransferred
+from ledger.values.ids import new_id
+from ledger.values.timestamps import parse_time
 from web.asyncapi import describe_events, events_document
 
 DOCUMENT: dict[str, Any] = json.loads(events_document())
@@ -33,15 +36,17 @@ def parts(node: Any) -> Iterator[dict[str, Any]]:
         yield from parts(part)
 
 
-def test_every_event_that_leaves_is_a_message_and_no_other() -> None:
-    assert set(MESSAGES) == DISCLOSED_TOPICS
-    assert {event_type(topic) for topic in DISCLOSED_TOPICS} == {message["name"] for message in MESSAGES.values()}
+def test_every_event_that_leaves_is_a_message_and_so_are_notices() -> None:
+    assert set(MESSAGES) == DISCLOSED_TOPICS | {"WebhookTested", "PublishingStarted"}
+    assert {event_type(topic) for topic in DISCLOSED_TOPICS} == {MESSAGES[topic]["name"] for topic in DISCLOSED_TOPICS}
     assert all(message["summary"].endswith(".") for message in MESSAGES.values())
 
 
 def test_every_channel_has_every_event_and_the_subjects_have_each_once() -> None:
     channels = {name: set(channel["messages"]) for name, channel in DOCUMENT["channels"].items()}
-    assert channels["feed"] == channels["webhooks"] == DISCLOSED_TOPICS
+    assert channels["feed"] == DISCLOSED_TOPICS
+    assert channels["webhooks"] == DISCLOSED_TOPICS | {"WebhookTested"}
+    assert channels["replays"] == {"PublishingStarted"}
     assert channels["accountSubjects"] | channels["otherSubjects"] == DISCLOSED_TOPICS
     assert not channels["accountSubjects"] & channels["otherSubjects"]
     assert TOPICS[AccountDebited] in channels["accountSubjects"]
@@ -73,6 +78,22 @@ def test_another_event_does_not_fit(member: str, wrong: object) -> None:
         check("MoneyTransferred", {**sample, member: wrong})
     with pytest.raises(ValidationError):
         check("MoneyTransferred", {name: value for name, value in sample.items() if name != member})
+
+
+@pytest.mark.parametrize("name", sorted(NOTICES))
+def test_a_notice_fits_its_schema_and_another_one_does_not(name: str) -> None:
+    sample = MESSAGES[name]["examples"][0]["payload"]
+    check(name, sample)
+    for member in sample:
+        with pytest.raises(ValidationError):
+            check(name, {**sample, member: 42})
+        with pytest.raises(ValidationError):
+            check(name, {other: value for other, value in sample.items() if other != member})
+
+
+def test_notices_are_encoded_as_the_document_says() -> None:
+    check("WebhookTested", json.loads(encode_test(new_id(), new_id(), new_id(), parse_time("2026-05-01T12:00:00Z"))))
+    check("PublishingStarted", json.loads(encode_start(new_id(), "1:2:3", 41)))
 
 
 def test_later_versions_may_add_members_and_extensions() -> None:

@@ -4,9 +4,7 @@ import time
 from datetime import UTC, datetime
 from uuid import UUID
 
-import msgspec
-
-from ledger.events.cloud import event_source
+from ledger.events.notices import WEBHOOK_TESTED, encode_test
 from ledger.identity.secret_box import SecretBox
 from ledger.projections import webhooks
 from ledger.publish.webhooks import cursors, registry
@@ -16,9 +14,6 @@ from ledger.publish.webhooks.signature import make_headers
 from ledger.store.connections import Pool
 from ledger.store.webhook_secrets import read_stored_secrets
 from ledger.values.ids import new_id
-from ledger.values.timestamps import rfc3339
-
-TOPIC = "WebhookTested"
 
 
 async def send_test(pool: Pool, box: SecretBox, sender: Sender, ledger_id: UUID, webhook_id: UUID) -> Delivery | None:
@@ -37,7 +32,7 @@ async def send_test(pool: Pool, box: SecretBox, sender: Sender, ledger_id: UUID,
         id=test_id,
         kind="test",
         position=None,
-        topic=TOPIC,
+        topic=WEBHOOK_TESTED,
         attempt=1,
         status=answer.status,
         error=answer.error,
@@ -47,19 +42,3 @@ async def send_test(pool: Pool, box: SecretBox, sender: Sender, ledger_id: UUID,
     )
     await cursors.record(pool, delivery)
     return delivery
-
-
-def encode_test(ledger_id: UUID, webhook_id: UUID, test_id: UUID, sent_at: datetime) -> bytes:
-    """Return the CloudEvent of a test."""
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": f"{ledger_id}:test:{test_id}",
-            "source": event_source(ledger_id),
-            "type": f"ledger.{TOPIC}.v1",
-            "subject": str(webhook_id),
-            "time": rfc3339(sent_at),
-            "datacontenttype": "application/json",
-            "data": {"webhook_id": str(webhook_id)},
-        }
-    )

@@ -289,6 +289,30 @@ async def test_one_delivery_is_sent_again(api: Api, receiver: Receiver, accounts
     assert ["event"] * 3 + ["redelivery"] * 2 == [one["kind"] for one in listed]
 
 
+async def test_what_is_being_sent_goes_on_while_another_event_is_sent_again(
+    api: Api, receiver: Receiver, accounts: Accounts
+) -> None:
+    webhook = await create(api, receiver)
+    moved = await move(api, accounts, 1)
+    await until(lambda: len(receiver.received) == 1)
+    answers = asyncio.Event()
+
+    async def answer_later(_: Received) -> web.Response:
+        await answers.wait()
+        return web.Response(status=204)
+
+    receiver.answer = answer_later
+    moved += await move(api, accounts, 2)
+    await until(lambda: len(receiver.received) == 2)
+    assert 200 == (await api.post(f"/v1/webhooks/{webhook['id']}/redeliver", {"position": moved[0]})).status
+    await until(lambda: len(receiver.received) == 3)
+    answers.set()
+    moved += await move(api, accounts, 3)
+    await until(lambda: moved[2] in receiver.positions())
+    assert [*moved[:2], moved[0], moved[2]] == receiver.positions()
+    assert webhook["updated_at"] == (await shown(api, webhook))["updated_at"]
+
+
 async def test_events_are_sent_again_from_a_position(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     webhook = await create(api, receiver)
     moved = await move(api, accounts, 1, 2, 3)
