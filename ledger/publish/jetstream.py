@@ -1,14 +1,13 @@
 """Publishes to one stream of NATS JetStream, whose last message is the cursor.
 
-Each message names the sequence and the id that it expects the last message to have (`Nats-Expected-Last-Sequence` and
-`Nats-Expected-Last-Msg-Id`), so it is stored after its predecessor or not at all. So a window of messages is sent at
-once, and the answer to its last one speaks for all. A publisher whose messages are refused, because another one was
-faster or an answer was lost, asks for the last message and continues after it.
+Messages are sent in atomic batches (https://github.com/nats-io/nats-architecture-and-design, ADR-50): a batch is stored
+whole or not at all, and only if the last message has the sequence that the batch expects. A publisher whose batch is
+refused, because another one was faster or an answer was lost, asks for the last message and continues after it.
 """
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -20,17 +19,10 @@ from ledger.publish.streams import Wanted, ensure_stream
 from ledger.publish.subjects import escape, subject_of
 from ledger.values.ids import new_id
 
-WINDOW_EVENTS, WINDOW_BYTES = 500, 1_000_000  # JetStream drops messages of which too many wait in its queue
+BATCH_EVENTS, BATCH_BYTES = 1000, 1_000_000  # JetStream takes no more messages in one batch
 NO_MESSAGE = 10037  # the code of JetStream for a sequence without a message
 MESSAGE_ID, CONTENT_TYPE = "Nats-Msg-Id", "Content-Type: application/cloudevents+json"
 START_TOPIC = "_start"  # of the message that begins a replay: no event has such a topic
-
-
-class Sent(NamedTuple):
-    """JetStream's answer to a message."""
-
-    sequence: int
-    is_duplicate: bool
 
 
 class JetStream:
@@ -45,32 +37,29 @@ class JetStream:
         self._wanted = Wanted(stream, f"{self._root}.>", replicas)
         self._connection: Connection | None = None
         self._sequence = 0  # of the last message
-        self._last_id: str | None = None  # of that message; None if it is gone
-        self._is_probed = False  # whether a message was stored since the stream was opened
 
     async def open(self, reported: int) -> Cursor:
         """Connect, create or check the stream, and return the position of its last message."""
         await self.close()
         self._connection = await Connection.open(self._access, f"ledger {self._ledger_id}")
         state = await ensure_stream(self._connection, self._wanted)
-        self._sequence, self._last_id, self._is_probed = state["last_seq"], None, False
+        self._sequence = state["last_seq"]
         if self._sequence == 0:
             return Cursor(0)
         message = await self._read_message(self._sequence)
         if message is None:
             return Cursor(reported)  # it was purged, or is too old for the stream
-        self._last_id = _read_headers(message).get(MESSAGE_ID, "")
-        position = self._parse_id(self._last_id)
+        position = self._parse_id(_read_headers(message).get(MESSAGE_ID, ""))
         data = base64.b64decode(message.get("data", ""))
         return Cursor(position, None if message["subject"] == f"{self._root}.{START_TOPIC}" else data)
 
     async def publish(self, events: Sequence[Outgoing]) -> None:
-        """Append events in windows. The first message after opening goes alone, to learn why if it is refused."""
+        """Append events in batches."""
         at = 0
         while at < len(events):
-            window = events[at : at + 1] if not self._is_probed else _cut_window(events, at)
-            await self._send(window)
-            at += len(window)
+            batch = _cut_batch(events, at)
+            await self._send(batch)
+            at += len(batch)
 
     async def is_current(self) -> bool:
         """Return whether the last sequence is still the one that this publisher knows."""
@@ -99,24 +88,25 @@ class JetStream:
             raise NatsError("NATS: not connected")
         return self._connection
 
-    async def _send(self, window: Sequence[Outgoing]) -> None:
-        """Append a window of events. Raises `DestinationError` unless all are stored at the sequences expected."""
-        sent = _read_answer(await self._connected().send(lambda reply: b"".join(self._build(window, reply))))
-        expected = self._sequence + len(window)
-        if sent.sequence != expected:
-            reason = "still has its id from before the replay" if sent.is_duplicate else "stored it elsewhere"
-            raise DestinationError(f"JetStream: position {window[-1].position}: the stream {reason}")
-        self._sequence, self._last_id, self._is_probed = expected, window[-1].id, True
+    async def _send(self, batch: Sequence[Outgoing]) -> None:
+        """Append a batch of events. Raises `DestinationError` unless all are stored at the sequences expected."""
+        stored = _read_answer(await self._connected().send(lambda reply: b"".join(self._build(batch, reply))))
+        expected = self._sequence + len(batch)
+        if stored != expected:
+            raise DestinationError(f"JetStream: position {batch[-1].position}: the stream stored it elsewhere")
+        self._sequence = expected
 
-    def _build(self, window: Sequence[Outgoing], reply: bytes) -> Iterator[bytes]:
-        """Yield the commands that publish a window; the answer to the last one is asked for."""
-        last_id = self._last_id
-        for sequence, event in enumerate(window, self._sequence):
-            expected = f"Nats-Expected-Last-Sequence: {sequence}\r\n"
-            if last_id is not None:
-                expected += f"Nats-Expected-Last-Msg-Id: {last_id}\r\n"
-            last_id = event.id
-            yield _build_message(self._root, event, expected, reply if event is window[-1] else b"")
+    def _build(self, batch: Sequence[Outgoing], reply: bytes) -> Iterator[bytes]:
+        """Yield the commands that publish a batch; the answer to the last one is asked for."""
+        batch_id = new_id().hex
+        for number, event in enumerate(batch, 1):
+            headers = f"Nats-Batch-Id: {batch_id}\r\nNats-Batch-Sequence: {number}\r\n"
+            if number == 1:
+                headers += f"Nats-Expected-Last-Sequence: {self._sequence}\r\n"
+            if number == len(batch):
+                yield _build_message(self._root, event, f"{headers}Nats-Batch-Commit: 1\r\n", reply)
+            else:
+                yield _build_message(self._root, event, headers, b"")
 
     async def _read_message(self, sequence: int) -> dict[str, Any] | None:
         try:
@@ -139,27 +129,27 @@ class JetStream:
         return int(position)
 
 
-def _cut_window(events: Sequence[Outgoing], at: int) -> Sequence[Outgoing]:
+def _cut_batch(events: Sequence[Outgoing], at: int) -> Sequence[Outgoing]:
     size, end = 0, at
-    while end < len(events) and end - at < WINDOW_EVENTS and (size := size + len(events[end].body)) <= WINDOW_BYTES:
+    while end < len(events) and end - at < BATCH_EVENTS and (size := size + len(events[end].body)) <= BATCH_BYTES:
         end += 1
     return events[at : max(end, at + 1)]
 
 
-def _build_message(root: str, event: Outgoing, expected: str, reply: bytes) -> bytes:
-    """Return the command that publishes an event with these headers about the last message."""
-    headers = f"NATS/1.0\r\n{MESSAGE_ID}: {event.id}\r\n{expected}{CONTENT_TYPE}\r\n\r\n".encode()
+def _build_message(root: str, event: Outgoing, about_batch: str, reply: bytes) -> bytes:
+    """Return the command that publishes an event with these headers about its batch."""
+    headers = f"NATS/1.0\r\n{MESSAGE_ID}: {event.id}\r\n{about_batch}{CONTENT_TYPE}\r\n\r\n".encode()
     sizes = len(headers), len(headers) + len(event.body)
     line = b"HPUB %b %b %d %d\r\n" % (subject_of(root, event).encode(), reply, *sizes)
     return b"%b%b%b\r\n" % (line, headers, event.body)
 
 
-def _read_answer(answer: bytes) -> Sent:
-    """Return the answer to the last message of a window. Raises `ApiError`."""
+def _read_answer(answer: bytes) -> int:
+    """Return the sequence of the last message of a batch, from the answer to it. Raises `ApiError`."""
     decoded = msgspec.json.decode(answer)
     if "error" in decoded:
         raise ApiError(decoded["error"].get("err_code", 0), decoded["error"].get("description", "refused"))
-    return Sent(decoded["seq"], bool(decoded.get("duplicate", False)))
+    return int(decoded["seq"])
 
 
 def _read_headers(message: Mapping[str, Any]) -> dict[str, str]:

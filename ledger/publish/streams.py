@@ -38,6 +38,7 @@ class Wanted(NamedTuple):
             "max_consumers": -1,
             "deny_delete": True,
             "allow_direct": True,
+            "allow_atomic": True,
         }
 
 
@@ -63,6 +64,8 @@ def find_problems(config: Mapping[str, Any], wanted: Wanted) -> Iterator[str]:
         yield f"its subjects are {', '.join(subjects) or 'none'} instead of {wanted.subject}"
     if config.get("retention") != "limits":
         yield f"its retention is {config.get('retention')} instead of limits, so consumers delete events"
+    if not config.get("allow_atomic"):
+        yield "it has no allow_atomic, which NATS 2.12 and later have"
     if config.get("max_msgs_per_subject", -1) > 0:
         yield "max_msgs_per_subject deletes events"
     if config.get("duplicate_window", 0) > LONGEST_DUPLICATES_SECONDS * NANOSECONDS:

@@ -143,10 +143,10 @@ async def test_a_publisher_that_was_overtaken_stores_nothing(
     assert [event_id(ledger_id, position) for position in (1, 2, 3)] == positions
 
 
-async def test_nothing_of_a_window_is_stored_after_the_message_that_begins_a_replay(
+async def test_nothing_of_a_batch_is_stored_after_the_message_that_begins_a_replay(
     runtime: Runtime, to_nats: Settings, nats_server: NatsServer
 ) -> None:
-    """It has the sequence after which the second message of the window belongs."""
+    """It has the sequence after which the second message of the batch would fit, if that came alone."""
     ledger_id = await read_ledger_id(runtime.pool)
     async with opened(to_nats, ledger_id) as paused, opened(to_nats, ledger_id) as replaying:
         await paused.publish([outgoing(ledger_id, 1)])

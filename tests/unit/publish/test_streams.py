@@ -11,6 +11,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "its subjects are a.>, b.> instead of ledger.L.>": {"subjects": ["a.>", "b.>"]},
     "its subjects are none instead of ledger.L.>": {"subjects": []},
     "its retention is workqueue instead of limits, so consumers delete events": {"retention": "workqueue"},
+    "it has no allow_atomic, which NATS 2.12 and later have": {"allow_atomic": False},
     "max_msgs_per_subject deletes events": {"max_msgs_per_subject": 1},
     "its duplicates window is longer than 3600 s": {"duplicate_window": 3601 * NANOSECONDS},
     "it has sources, so its messages are not those of this ledger alone": {"sources": [{"name": "other"}]},
