@@ -11,12 +11,12 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from ledger.publish.destination import Cursor, DestinationError, Outgoing
+from ledger.publish.topics import ensure_topic
 
-ANSWER_SECONDS, CLOSE_SECONDS = 15.0, 5.0
+ANSWER_SECONDS, CLOSE_SECONDS, RETRY_SECONDS = 15.0, 5.0, 0.1
 HEADERS = [("content-type", b"application/cloudevents+json")]
 
 
@@ -30,7 +30,6 @@ class Kafka:
         self._cursor, self._position = TopicPartition(topic.name, 0), 0
         self._admin: Any = None
         self._producer: Any = None
-        self._consumer: Any = None
 
     async def open(self, reported: int) -> Cursor:
         """Create or check the topic, fence other publishers, and return the cursor."""
@@ -39,35 +38,33 @@ class Kafka:
             access = self._access()
             self._admin = AIOKafkaAdminClient(**access)
             self._producer = AIOKafkaProducer(transactional_id=self._id, acks="all", **access)
-            self._consumer = AIOKafkaConsumer(group_id=self._id, enable_auto_commit=False, **access)
-            for client in (self._admin, self._producer, self._consumer):
-                await client.start()
-            await self._ensure_topic()
-            found = await self._consumer.committed(self._cursor)
+            await self._admin.start()
+            await self._producer.start()
+            await ensure_topic(self._admin, self._topic)
+            found = await self._read_cursor()
         self._position = reported if found is None else found
         return Cursor(self._position)
 
     async def publish(self, events: Sequence[Outgoing]) -> None:
         """Append events and move the cursor, in one transaction."""
         async with _explain(), self._producer.transaction():
-            sent = [await self._send(str(event.stream_id).encode(), event.body) for event in events]
+            keyed = [(str(event.stream_id).encode(), event.body) for event in events]
+            sent = [await self._producer.send(self._topic.name, body, key, headers=HEADERS) for key, body in keyed]
             await asyncio.gather(*sent)
             await self._producer.send_offsets_to_transaction({self._cursor: events[-1].position}, self._id)
         self._position = events[-1].position
 
-    async def _send(self, key: bytes, body: bytes) -> Any:
-        return await self._producer.send(self._topic.name, body, key=key, headers=HEADERS)
-
     async def is_current(self) -> bool:
         """Return whether the cursor is still the one that this publisher knows."""
         async with _explain():
-            return await self._consumer.committed(self._cursor) in {None, self._position}
+            return await self._read_cursor() in {None, self._position}
 
     async def start_again(self, after: int) -> None:
         """Move the cursor, and delete all records. If another publisher has opened the topic, nothing changes."""
         async with _explain():
             numbers = await self._producer.partitions_for(self._topic.name)
-            ends = await self._consumer.end_offsets([TopicPartition(self._topic.name, one) for one in numbers])
+            async with AIOKafkaConsumer(**self._access()) as consumer:
+                ends = await consumer.end_offsets([TopicPartition(self._topic.name, one) for one in numbers])
             async with self._producer.transaction():
                 await self._producer.send_offsets_to_transaction({self._cursor: after}, self._id)
             await self._admin.delete_records({partition: RecordsToDelete(end) for partition, end in ends.items()})
@@ -75,18 +72,20 @@ class Kafka:
     async def close(self) -> None:
         """Disconnect."""
         if self._admin is not None:
-            closing = (self._admin.close(), self._producer.stop(), self._consumer.stop())
-            self._admin = None
+            closing, self._admin = (self._admin.close(), self._producer.stop()), None
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), CLOSE_SECONDS)
 
-    async def _ensure_topic(self) -> None:
-        if self._topic.name not in await self._admin.list_topics():
-            await self._admin.create_topics([self._topic])
-        answers = await self._admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self._topic.name)])
-        policies = {entry[0]: entry[1] for entry in answers[0].resources[0][4]}
-        if "compact" in policies["cleanup.policy"]:
-            raise DestinationError(f"Kafka: the topic {self._topic.name} is compacted, which deletes events")
+    async def _read_cursor(self) -> int | None:
+        """Return the cursor, or None if there is none."""
+        while True:
+            with suppress(
+                GroupCoordinatorNotAvailableError
+            ):  # Kafka creates its topic of offsets when it is asked first
+                found = await self._admin.list_consumer_group_offsets(self._id, partitions=[self._cursor])
+                if self._cursor in found:  # a server that does not know yet leaves it out
+                    return found[self._cursor].offset if found[self._cursor].offset >= 0 else None
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 @asynccontextmanager

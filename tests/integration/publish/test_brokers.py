@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
+from ledger.commands.accounts import OpenAccount
 from ledger.concurrency.tasks import running
 from ledger.publish.brokers import open_destinations
 from ledger.publish.publisher import Publisher, publish
@@ -12,10 +13,12 @@ from ledger.runtime import Runtime
 from ledger.settings import Settings
 from ledger.store.durable import DurableEnd
 from ledger.store.identity import read_ledger_id
+from ledger.values.ids import new_id
+from ledger.write.group import Origin
 from tests.support.brokers import Broker
 from tests.support.processes import run_ledger, until
 from tests.support.publishing import find_faults, position_of, read_leaving, until_published
-from tests.support.traffic import execute
+from tests.support.traffic import ALICE
 
 
 async def test_every_event_arrives_once(
@@ -28,17 +31,20 @@ async def test_every_event_arrives_once(
 
 
 async def test_a_publisher_that_starts_again_continues_after_the_last_event(
-    runtime: Runtime, publishing: Settings, broker: Broker, broker_name: str, connection: Any
+    busy: Runtime, publishing: Settings, broker: Broker, broker_name: str, connection: Any
 ) -> None:
     async with running(publish(publishing)):
         await until_published(connection, broker_name)
-    await execute(runtime)
+    opening = OpenAccount(
+        account_id=new_id(), owner_id=ALICE, currency="USD", balance_cents=100, transaction_id=new_id()
+    )
+    await busy.committer.submit(opening, Origin(new_id()))
     await connection.execute("UPDATE followers SET position = 0 WHERE name = $1", broker_name)  # which only informs
 
     async with running(publish(publishing)):
         await until_published(connection, broker_name)
 
-    assert [] == find_faults(await broker.read_bodies(), await read_leaving(runtime.pool))
+    assert [] == find_faults(await broker.read_bodies(), await read_leaving(busy.pool))
 
 
 async def test_two_publishers_at_once_give_no_gap_and_no_double(
