@@ -1,5 +1,6 @@
 """The models of requests and responses about webhooks."""
 
+from difflib import get_close_matches
 from typing import Annotated, Literal, Self
 
 from msgspec import UNSET, Meta, UnsetType
@@ -20,11 +21,15 @@ from web.response_fields import Position as AnsweredPosition
 DEFAULT_OVERLAP_SECONDS = 86_400
 MAX_OVERLAP_SECONDS = 30 * 86_400
 TOPICS = sorted(DISCLOSED_TOPICS)
+MAX_TOPIC_LENGTH = 64  # of what is compared with them
 
 
 def _topic(text: str) -> str:
     if text not in DISCLOSED_TOPICS:
-        raise ValueError(f"must be one of {', '.join(TOPICS)}")
+        name = text.removeprefix("ledger.").split(".")[0]  # of the type of a CloudEvent
+        nearest = get_close_matches(name[:MAX_TOPIC_LENGTH], TOPICS, 1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ", which /asyncapi.json lists"
+        raise ValueError(f"must be the topic of an event that leaves the ledger{hint}")
     return text
 
 

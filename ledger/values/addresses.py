@@ -102,7 +102,7 @@ def judge_address(host: str, address: Address, allowed: AllowList, *, encrypted:
 def judge_addresses(host: str, addresses: Collection[Address], allowed: AllowList, *, encrypted: bool) -> str | None:
     """Return why a request may not go to a host with these addresses, or None. One that is not allowed is enough."""
     if not addresses:
-        return f"must be a host that has an address: {host}"
+        return f"must name a host that has an address: {host}"
     reasons = (judge_address(host, address, allowed, encrypted=encrypted) for address in addresses)
     return next((reason for reason in reasons if reason is not None), None)
 

@@ -11,7 +11,8 @@ from ledger.values.addresses import AllowList, is_name, judge_address, judge_por
 MAX_LENGTH = 2048
 PATTERN = r"^https?://[!-~]+$"
 EXAMPLE = "https://example.com/hooks"
-NOT_A_URL = f"must be an absolute URL such as {EXAMPLE}"
+NOT_A_URL = f"must be an absolute URL of https with the name or address of a host, such as {EXAMPLE}"
+NOT_ASCII = "must be a URL in ASCII: internationalized names begin with xn--, other characters are percent-encoded"
 
 _split_authority = re.compile(r"(?<=://)[^/?#]*").findall
 _is_printable = re.compile(PATTERN, re.ASCII).fullmatch
@@ -44,6 +45,8 @@ def parse_target(text: str, allowed: AllowList) -> Target:
 def _parse(text: str) -> Target:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"must have at most {MAX_LENGTH} characters")
+    if text.startswith(("http://", "https://")) and not text.isascii():
+        raise ValueError(NOT_ASCII)
     if not _is_printable(text) or "\\" in text:
         raise ValueError(NOT_A_URL)
     try:

@@ -123,7 +123,7 @@ async def test_a_name_that_does_not_exist_is_an_error(sender: Sender) -> None:
 
     async with open_sender(NOTHING, resolve=fail) as without:
         answer = await send(without, "https://hooks.example/")
-        with pytest.raises(ValueError, match=r"must be a host that has an address: hooks\.example"):
+        with pytest.raises(ValueError, match=r"must name a host that has an address: hooks\.example"):
             await without.check("https://hooks.example/")
     assert "the name of the host cannot be resolved" == answer.error
     assert "cannot be resolved" in str((await send(sender, "https://does-not-exist.invalid/")).error)
