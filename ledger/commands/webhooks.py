@@ -56,6 +56,15 @@ def webhook_disabled(webhook_id: UUID) -> Refusal:
     return Refusal("webhook_disabled", f"webhook is disabled: {webhook_id}", detail={"webhook_id": str(webhook_id)})
 
 
+def webhook_client_revoked(webhook_id: UUID) -> Refusal:
+    """Refuse to enable a webhook whose client was revoked or has lost the scope."""
+    return Refusal(
+        "webhook_client_revoked",
+        f"the client of the webhook may have none: {webhook_id}",
+        detail={"webhook_id": str(webhook_id)},
+    )
+
+
 def delivery_not_found(delivery_id: UUID) -> Refusal:
     """Refuse a delivery that is not, or no longer, in the list of a webhook."""
     return Refusal("resource_not_found", f"delivery not found: {delivery_id}", detail={"delivery_id": str(delivery_id)})

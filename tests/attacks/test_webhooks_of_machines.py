@@ -128,6 +128,11 @@ async def test_a_client_that_may_have_no_webhooks_gets_nothing(
     assert moved == receiver.positions("/own")
     await until(lambda: _is_disabled(api, webhook))
     assert "client_revoked" == (await shown(api, webhook))["status_reason"]
+    path = f"/v1/webhooks/{webhook['id']}"
+    enabled = await api.post(f"{path}/enable")
+    assert (409, ["webhook_client_revoked"]) == (enabled.status, enabled.codes)
+    again = await api.post(f"{path}/redeliver", {"position": moved[0]})
+    assert (422, ["validation_error"]) == (again.status, again.codes)
 
 
 async def _is_disabled(api: Api, webhook: Body) -> bool:
@@ -165,9 +170,11 @@ async def test_events_of_others_are_not_sent_again(api: Api, receiver: Receiver,
     webhook = await create(client, receiver, "/own")
     theirs = await move(api, (other, await api.new_account()), 1)
     mine = await move(api, (own, other), 2)
-    for position in (*theirs, *mine):
-        answer = await client.post(f"/v1/webhooks/{webhook['id']}/redeliver", {"position": position})
-        assert 200 == answer.status
+    path = f"/v1/webhooks/{webhook['id']}/redeliver"
+    refused = [await client.post(path, {"position": position}) for position in (*theirs, 1, 10**9)]
+    assert [(422, ["validation_error"])] * 3 == [(answer.status, answer.codes) for answer in refused]
+    assert 1 == len({answer.body["detail"] for answer in refused})  # which does not tell whether there is an event
+    assert 200 == (await client.post(path, {"position": mine[0]})).status
     await until(lambda: len(receiver.received) == 2)
     assert [*mine, *mine] == receiver.positions("/own")
 

@@ -20,17 +20,17 @@ from ledger.commands.webhooks import (
     SettingName,
     delivery_not_found,
     too_many_webhooks,
+    webhook_client_revoked,
     webhook_not_found,
 )
 from ledger.errors import Refused
-from ledger.events.disclosure import DISCLOSED_TOPICS
 from ledger.events.webhooks import WebhookSettings
 from ledger.identity.webhook_secrets import create_secret
 from ledger.projections import webhooks
-from ledger.publish.webhooks import cursors, testing
+from ledger.projections.webhooks import ActiveWebhook
+from ledger.publish.webhooks import cursors, standing, testing
 from ledger.publish.webhooks.sender import Sender
 from ledger.store.connections import Reader
-from ledger.store.log_pages import read_at
 from ledger.store.reader import log_end
 from ledger.values.ids import new_id
 from web.http.concurrency import ConcurrencyLimit
@@ -49,7 +49,8 @@ MAX_WEBHOOKS_EACH = 50  # of one client
 MAX_TESTS, MAX_TESTS_EACH = 8, 2  # at once, in a worker
 SETTINGS = get_args(SettingName)
 LAST_ID = UUID(int=2**128 - 1)
-UNKNOWN_POSITION = "must be the position of an event that leaves the ledger"
+UNKNOWN_POSITION = "must be the position of an event that this webhook sends"
+UNKNOWN_DELIVERY = "must be a delivery of an event that this webhook still sends"
 BEYOND_THE_END = "must not be beyond the end of the log"
 
 SENDER = web.AppKey("SENDER", Sender)
@@ -143,7 +144,9 @@ async def disable_webhook(request: web.Request) -> Reply:
 async def enable_webhook(request: web.Request) -> Reply:
     """POST /webhooks/{id}/enable."""
     webhook_id, body = read_path_id(request), parse(Enabling, await read_json_if_any(request) or b"{}")
-    await _check_owner(request, webhook_id)
+    webhook = await _find(request, webhook_id)
+    if not await standing.has_client(request.app[RUNTIME].pool, webhook):
+        raise Refused(webhook_client_revoked(webhook_id))
     await _check_end(request, body.from_position)
     command = EnableWebhook(webhook_id=webhook_id, from_position=body.from_position)
     outcome = await submit(request, command, body.canonical)
@@ -153,7 +156,7 @@ async def enable_webhook(request: web.Request) -> Reply:
 async def redeliver_events(request: web.Request) -> Reply:
     """POST /webhooks/{id}/redeliver. It is done after the response: the deliveries show the result."""
     webhook_id, body = read_path_id(request), parse(Redelivery, await read_json(request))
-    await _check_owner(request, webhook_id)
+    await _find(request, webhook_id)
     if body.from_position is not None:
         await _check_end(request, body.from_position)
         rewind = RewindWebhook(webhook_id=webhook_id, from_position=body.from_position)
@@ -164,9 +167,9 @@ async def redeliver_events(request: web.Request) -> Reply:
         if position is None:
             raise Refused(delivery_not_found(body.delivery_id))
     assert position is not None  # noqa: S101 - the body has one of them
-    found = await read_at(request.app[RUNTIME].pool, [position])
-    if not found or found[0].topic not in DISCLOSED_TOPICS:
-        raise Refused(errors.invalid("/position", UNKNOWN_POSITION))
+    if not await standing.sends(request.app[RUNTIME].pool, webhook_id, position):
+        member = "/position" if body.delivery_id is None else "/delivery_id"
+        raise Refused(errors.invalid(member, UNKNOWN_POSITION if body.delivery_id is None else UNKNOWN_DELIVERY))
     command = RequestRedelivery(webhook_id=webhook_id, event_position=position)
     return answer_empty(await submit(request, command, body.canonical))
 
@@ -187,7 +190,7 @@ async def test_webhook(request: web.Request) -> Reply:
 async def list_deliveries(request: web.Request) -> Reply | Stream:
     """GET /webhooks/{id}/deliveries, newest first."""
     webhook_id = read_path_id(request)
-    await _check_owner(request, webhook_id)
+    await _find(request, webhook_id)
 
     async def walk(source: Reader, place: UUID | None, limit: int) -> Chunk[UUID]:
         rows = await cursors.page(source, webhook_id, place or LAST_ID, limit + 1)
@@ -228,11 +231,16 @@ def _owner(request: web.Request) -> UUID | None:
 
 async def _check_owner(request: web.Request, webhook_id: UUID) -> None:
     """Raise `Refused` if the webhook belongs to another client, as if it did not exist."""
-    owner = _owner(request)
-    if owner is not None:
-        webhook = await webhooks.find_active(request.app[RUNTIME].pool, webhook_id)
-        if webhook is None or webhook.client_id != owner:
-            raise Refused(webhook_not_found(webhook_id))
+    if _owner(request) is not None:
+        await _find(request, webhook_id)
+
+
+async def _find(request: web.Request, webhook_id: UUID) -> ActiveWebhook:
+    """Return a webhook. Raises `Refused` if there is none, or it belongs to another client."""
+    webhook, owner = await webhooks.find_active(request.app[RUNTIME].pool, webhook_id), _owner(request)
+    if webhook is None or (owner is not None and webhook.client_id != owner):
+        raise Refused(webhook_not_found(webhook_id))
+    return webhook
 
 
 async def _answer_webhook(request: web.Request, webhook_id: UUID, position: int | None = None) -> Reply:

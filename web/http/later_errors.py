@@ -24,6 +24,13 @@ LATER_CHANGES = {
         "The webhook is disabled, so it sends nothing.",
         "Enable it with `POST /v1/webhooks/{id}/enable`, once its endpoint works.",
     ),
+    "webhook_client_revoked": ErrorType(
+        409,
+        "conflict",
+        "Client of the webhook revoked",
+        "The machine client that the webhook belongs to was revoked, or has lost the scope `webhooks:write`.",
+        "Give the client the scope again, or create another webhook.",
+    ),
     "too_many_webhooks": ErrorType(
         409,
         "conflict",

@@ -7,6 +7,7 @@ from ledger.commands.webhooks import (
     delivery_not_found,
     too_many_webhooks,
     webhook_already_exists,
+    webhook_client_revoked,
     webhook_disabled,
     webhook_not_found,
 )
@@ -119,7 +120,7 @@ ROUTES = (
             response_model=models.Webhook,
             request_model=models.Enabling,
             body_is_optional=True,
-            refusals=(webhook_not_found,),
+            refusals=(webhook_not_found, webhook_client_revoked),
             response_headers=TAGGED,
         ),
         scope=WRITE,

@@ -37,7 +37,7 @@ async def load(reader: Reader, box: SecretBox) -> Registered:
     outgoing, orphans = {}, []
     for one in active:
         standing = None if one.client_id is None else standings.get(one.client_id)
-        if one.client_id is not None and not _may_have_webhooks(standing):
+        if one.client_id is not None and not may_have_webhooks(standing):
             orphans.append(one.id)
         else:
             outgoing[one.id] = make_outgoing(one, standing, open_secrets(box, one, sealed.get(one.id, {})))
@@ -68,5 +68,6 @@ def open_secrets(
     return found
 
 
-def _may_have_webhooks(standing: Standing | None) -> bool:
+def may_have_webhooks(standing: Standing | None) -> bool:
+    """Return whether a client exists, and has the scope that webhooks need."""
     return standing is not None and SCOPE in standing.scopes

@@ -344,6 +344,36 @@ async def test_only_what_exists_is_sent_again(
     assert (status, codes) == (answer.status, answer.codes)
 
 
+async def test_an_event_that_the_webhook_does_not_send_is_not_sent_again(
+    api: Api, receiver: Receiver, accounts: Accounts
+) -> None:
+    webhook = await create(api, receiver)
+    (moved,) = await move(api, accounts, 1)
+    (delivery,) = await until(lambda: _listed(api, webhook, 1))
+    path = f"/v1/webhooks/{webhook['id']}"
+    debited = await api.post(f"{path}/redeliver", {"position": moved + 1})
+    assert (422, "must be the position of an event that this webhook sends") == (debited.status, debited.body["detail"])
+    assert 200 == (await api.patch(path, {"topics": ["AccountCredited"]})).status
+    for body in ({"position": moved}, {"delivery_id": delivery["id"]}):
+        answer = await api.post(f"{path}/redeliver", body)
+        assert (422, [f"/{name}" for name in body]) == (answer.status, answer.pointers)
+
+
+@pytest.mark.parametrize(
+    ("topic", "message"),
+    [
+        ("MoneyTransfered", "did you mean MoneyTransferred?"),
+        ("ledger.MoneyTransferred.v1", "did you mean MoneyTransferred?"),
+        ("LoggedIn", ", which /asyncapi.json lists"),
+        ("x" * 10_000, ", which /asyncapi.json lists"),
+    ],
+)
+async def test_a_wrong_topic_is_told_the_nearest(api: Api, receiver: Receiver, topic: str, message: str) -> None:
+    answer = await api.post("/v1/webhooks", {"url": receiver.url(), "topics": ["AccountCredited", topic]})
+    assert (422, ["/topics/1"]) == (answer.status, answer.pointers)
+    assert str(answer.body["detail"]).endswith(message)
+
+
 async def test_a_disabled_webhook_sends_nothing_again(api: Api, receiver: Receiver, accounts: Accounts) -> None:
     webhook = await create(api, receiver)
     disabled = await api.post(f"/v1/webhooks/{webhook['id']}/disable")
@@ -411,7 +441,8 @@ async def test_deleted_webhooks_leave_nothing_behind(
     await move(api, accounts, 1)
     await until(lambda: _listed(api, webhook, 1))
     assert 200 == (await api.delete(f"/v1/webhooks/{webhook['id']}")).status
-    assert 404 == (await api.get(f"/v1/webhooks/{webhook['id']}")).status
+    for path in ("", "/deliveries", "/progress"):
+        assert 404 == (await api.get(f"/v1/webhooks/{webhook['id']}{path}")).status
     await move(api, accounts, 2)
     await create(api, receiver, "/other")
     await move(api, accounts, 3)
