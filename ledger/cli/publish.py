@@ -1,6 +1,7 @@
 """`ledger publish`: show how far events are published to brokers, resume a publisher, and publish again."""
 
 import sys
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -12,7 +13,7 @@ from ledger.followers import follower
 from ledger.followers.follower import BROKERS, FollowerStatus
 from ledger.projections.rebuild.status import resume as resume_follower
 from ledger.publish.brokers import open_destinations
-from ledger.publish.destination import Destination
+from ledger.publish.destination import Destination, ForeignMessageError
 from ledger.settings import Settings
 from ledger.store import reader as event_reader
 from ledger.store.connections import Pool
@@ -21,6 +22,7 @@ from ledger.store.reader import MAX_POSITION
 
 Broker = Annotated[str, typer.Argument(help=f"Broker: {' or '.join(BROKERS)}.")]
 REQUEST_ID = "ledger-publish"  # in the command log
+_VARIABLES = {"nats": "LEDGER_NATS_URL", "kafka": "LEDGER_KAFKA_SERVERS"}  # without which there is no such broker
 COLUMNS = ("broker", "state", "position", "lag_events", "lag_seconds", "per_second", "error")
 
 
@@ -30,8 +32,11 @@ def show_status(as_json: AsJson = False) -> None:
     if as_json:
         emit(rows)
     else:
-        lines = [["" if row[name] is None else str(row[name]) for name in COLUMNS] for row in rows]
-        print_table([name.replace("_", " ") for name in COLUMNS], lines)
+        print_table(
+            [name.replace("_", " ") for name in COLUMNS], [[_show(row[name]) for name in COLUMNS] for row in rows]
+        )
+        if not rows:
+            sys.stdout.write(f"Nothing is published: set {' or '.join(_VARIABLES.values())}, and start the service.\n")
 
 
 def resume(broker: Broker, as_json: AsJson = False) -> None:
@@ -77,6 +82,11 @@ def forget(broker: Broker, as_json: AsJson = False) -> None:
         sys.stdout.write(f"{broker} is no longer in the status\n")
 
 
+def _show(value: object) -> str:
+    """Return a cell of the table; a number of events a second, or of seconds, to a tenth."""
+    return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
 async def _read_status(pool: Pool) -> list[dict[str, Any]]:
     end = await event_reader.log_end(pool)
     return [_describe(one, end) for one in await follower.status(pool) if one.name in BROKERS]
@@ -105,7 +115,8 @@ async def _replay(settings: Settings, broker: str, given: int | None) -> int:
             fail(f"--from: the log ends at position {end}", 2)
         destination = _find(settings, broker, await read_ledger_id(connection))
         try:
-            await destination.open(0)
+            with suppress(ForeignMessageError):
+                await destination.open(0)
             await destination.start_again(first - 1)
         finally:
             await destination.close()
@@ -121,7 +132,7 @@ def _find(settings: Settings, broker: str, ledger_id: Any) -> Destination:
 
 
 def _fail_unset(broker: str) -> NoReturn:
-    fail(f"{broker} is not in the settings: set LEDGER_{broker.upper()}_URL", 2)
+    fail(f"{broker} is not in the settings: set {_VARIABLES[broker]}", 2)
 
 
 def _check_name(broker: str) -> None:

@@ -11,6 +11,10 @@ class DestinationError(LedgerError):
     """A broker cannot be reached, refuses a message, or is not set up as it must be. The publisher tries again."""
 
 
+class ForeignMessageError(DestinationError):
+    """The last message that a broker has is not of this ledger. `start_again` discards it."""
+
+
 class Outgoing(NamedTuple):
     """An event as it leaves: `body` is its CloudEvent, whose id is `id`.
 
@@ -48,7 +52,7 @@ class Destination(Protocol):
         """Connect, check the set-up, and return the cursor.
 
         `reported` is the position that the last publisher has reported. It counts only where the broker has no event
-        left that could tell. Raises `DestinationError`.
+        left that could tell. Raises `DestinationError`; after `ForeignMessageError`, it is open for `start_again`.
         """
 
     async def publish(self, events: Sequence[Outgoing]) -> None:

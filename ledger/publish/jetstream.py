@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from ledger.events.notices import encode_start
-from ledger.publish.destination import Cursor, DestinationError, Outgoing
+from ledger.publish.destination import Cursor, DestinationError, ForeignMessageError, Outgoing
 from ledger.publish.nats_connection import Access, ApiError, Connection, NatsError
 from ledger.publish.streams import Wanted, ensure_stream
 from ledger.publish.subjects import escape, subject_of
@@ -123,8 +123,9 @@ class JetStream:
         ledger_id, _, rest = message_id.partition(":")
         position = rest.partition(":")[0]
         if ledger_id != str(self._ledger_id) or not position.isdecimal():
-            raise DestinationError(
-                f"JetStream: the last message of the stream {self._wanted.name} is not of this ledger"
+            raise ForeignMessageError(
+                f"JetStream: the last message of the stream {self._wanted.name} is not of this ledger; "
+                "`ledger publish replay nats` discards it"
             )
         return int(position)
 

@@ -189,16 +189,22 @@ async def test_a_stream_with_another_set_up_is_an_error_and_stays_as_it_is(
     assert [] == find_faults(await nats_server.read_bodies(), await read_leaving(busy.pool))
 
 
-async def test_a_stream_with_messages_of_somebody_else_is_an_error(
-    busy: Runtime, to_nats: Settings, nats_server: NatsServer, connection: Any
+@pytest.mark.parametrize("headers", [{}, {"Nats-Msg-Id": "another"}], ids=["without an id", "with an id"])
+async def test_a_message_of_somebody_else_is_an_error_until_a_replay(
+    busy: Runtime, to_nats: Settings, nats_server: NatsServer, connection: Any, headers: dict[str, str]
 ) -> None:
+    """Nobody can delete the message, because the stream denies it."""
     await catch_up(to_nats, connection)
     async with jetstream(nats_server.url) as js:
-        await js.publish(f"ledger.{await read_ledger_id(connection)}.Topic", b"forged")
+        await js.publish(f"ledger.{await read_ledger_id(connection)}.Topic", b"forged", headers=headers)
 
     async with running(publish(to_nats)):
         assert "is not of this ledger" in await until(lambda: read_error(connection))
-    assert busy.settings != to_nats
+        ran = await run_ledger("publish", "replay", "nats", "--from", "1", variables=to_nats.environment())
+        assert 0 == ran.status, ran.error
+        await until_published(connection, "nats")
+    _, *bodies = await nats_server.read_bodies()
+    assert await read_leaving(busy.pool) == bodies
 
 
 async def test_a_purged_stream_continues_where_the_publisher_was(
@@ -308,7 +314,11 @@ async def test_commands_refuse_what_is_not_there(
         assert ran.status, ran.output
         return ran.error.strip()
 
-    assert "nats is not in the settings" in await fail(settings, "replay", "nats", "--from", "1")
+    for broker, variable in (("nats", "LEDGER_NATS_URL"), ("kafka", "LEDGER_KAFKA_SERVERS")):
+        expected = f"ledger: {broker} is not in the settings: set {variable}"
+        assert expected == await fail(settings, "replay", broker, "--from", "1")
+    ran = await run_ledger("publish", "status", variables=settings.environment())
+    assert "Nothing is published: set LEDGER_NATS_URL or LEDGER_KAFKA_SERVERS" in ran.output
     assert "there is no broker 'rabbit': nats, kafka" in await fail(settings, "resume", "rabbit")
     assert "has not stopped" in await fail(settings, "resume", "nats")
     assert "--from: the log ends at position 0" in await fail(to_nats, "replay", "nats", "--from", "5")
