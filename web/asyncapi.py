@@ -54,7 +54,12 @@ _IDENTIFIED = {
     "required": ["Nats-Msg-Id"],
     "properties": {"Nats-Msg-Id": {"type": "string", "description": "The id of the event"}},
 }
-
+_TYPED = {
+    "type": "object",
+    "required": ["content-type"],
+    "properties": {"content-type": {"type": "string", "const": MEDIA_TYPE}},
+}
+_KEYED = {"key": {"type": "string", "format": "uuid", "description": "The stream"}, "bindingVersion": "0.5.0"}
 _OF_LEDGER = {
     "prefix": {"description": "What the operator has chosen", "default": "ledger"},
     "ledger": {"description": "The id of the ledger", "examples": [str(SAMPLE_LEDGER)]},
@@ -88,6 +93,7 @@ def describe_events(chosen: Iterable[str]) -> dict[str, Any]:
             "accountSubjects": _subjects([topic for topic in topics if topic in of_accounts], of_accounts=True),
             "otherSubjects": _subjects([topic for topic in topics if topic not in of_accounts], of_accounts=False),
             "replays": _replays(),
+            "kafkaTopic": _kafka(topics),
         },
         "operations": _operations(),
         "components": {
@@ -96,6 +102,7 @@ def describe_events(chosen: Iterable[str]) -> dict[str, Any]:
             "messageTraits": {
                 "signed": {"name": "signed", "headers": _SIGNED},
                 "identified": {"name": "identified", "headers": _IDENTIFIED},
+                "keyed": {"name": "keyed", "headers": _TYPED, "bindings": {"kafka": _KEYED}},
             },
             "securitySchemes": _security(),
         },
@@ -116,6 +123,12 @@ def _servers() -> dict[str, Any]:
             "protocol": "nats",
             "description": "A server of NATS, with JetStream, to which the operator lets the ledger publish",
             "variables": {"host": {"default": "localhost:4222", "description": "Its host, and its port"}},
+        },
+        "kafka": {
+            "host": "{host}",
+            "protocol": "kafka",
+            "description": "A server of Kafka to which the operator lets the ledger publish",
+            "variables": {"host": {"default": "localhost:9092", "description": "Its host, and its port"}},
         },
     }
 
@@ -174,6 +187,18 @@ def _replays() -> dict[str, Any]:
     }
 
 
+def _kafka(topics: Iterable[str]) -> dict[str, Any]:
+    return {
+        "address": "{topic}",
+        "title": "Events in Kafka",
+        "description": "Records of one topic, whose key is the stream of the event (`subject`). Consumers read with "
+        "`isolation.level=read_committed`.",
+        "servers": [{"$ref": "#/servers/kafka"}],
+        "parameters": {"topic": {"description": "What the operator has chosen", "default": "ledger"}},
+        "messages": {topic: _message_with("keyed", topic) for topic in topics},
+    }
+
+
 def _operations() -> dict[str, Any]:
     return {
         "sendFeed": {
@@ -193,6 +218,7 @@ def _operations() -> dict[str, Any]:
             for name, channel, title in (
                 ("publishAccountEvent", "accountSubjects", "Publish an event of an account to NATS"),
                 ("publishOtherEvent", "otherSubjects", "Publish another event to NATS"),
+                ("publishToKafka", "kafkaTopic", "Publish an event to Kafka"),
                 ("beginReplay", "replays", "Begin to publish events to NATS again"),
             )
         },

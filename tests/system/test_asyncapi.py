@@ -25,6 +25,7 @@ webhooks: {ALL + 1} messages
 accountSubjects: {OF_ACCOUNTS} messages
 otherSubjects: {ALL - OF_ACCOUNTS} messages
 replays: 1 messages
+kafkaTopic: {ALL} messages
 """
 
 

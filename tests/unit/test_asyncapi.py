@@ -44,7 +44,7 @@ def test_every_event_that_leaves_is_a_message_and_so_are_notices() -> None:
 
 def test_every_channel_has_every_event_and_the_subjects_have_each_once() -> None:
     channels = {name: set(channel["messages"]) for name, channel in DOCUMENT["channels"].items()}
-    assert channels["feed"] == DISCLOSED_TOPICS
+    assert channels["feed"] == channels["kafkaTopic"] == DISCLOSED_TOPICS
     assert channels["webhooks"] == DISCLOSED_TOPICS | {"WebhookTested"}
     assert channels["replays"] == {"PublishingStarted"}
     assert channels["accountSubjects"] | channels["otherSubjects"] == DISCLOSED_TOPICS
