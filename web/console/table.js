@@ -15,11 +15,12 @@ export function fromArray(items) {
 }
 
 /**
- * Return a table. A column has a `title`, a `cell(item)`, a `width` of CSS grid, and maybe `end: true` (aligned to the
- * end), `from` and `upto` (the widths in pixels at which it is shown). `source` loads pages by their address.
- * `onOpen(item)` is called by Enter and a click on a row. In a tree, `treeOf(item)` returns its level, whether it is
- * open (null for a leaf), and how to `toggle(isOpen)` it. The element has `reload(source)`, `update(items)` (all items
- * of an array, in the place of those before), `prepend(items)` and `focusFirst()`.
+ * Return a table. A column has a `title` (screen readers say "Action" if it has none), a `cell(item)`, a `width` of CSS
+ * grid, and maybe `end: true` (aligned to the end), `from` and `upto` (the widths in pixels at which it is shown).
+ * `source` loads pages by their address. `onOpen(item)` is called by Enter and a click on a row. In a tree,
+ * `treeOf(item)` returns its level, whether it is open (null for a leaf), and how to `toggle(isOpen)` it. The element
+ * has `reload(source)`, `update(items)` (all items of an array, in the place of those before), `prepend(items)` and
+ * `focusFirst()`.
  */
 export function table({ label, columns, source, onOpen = null, empty = "Nothing here", classOf = () => "", treeOf = null }) {
   const id = newId("table");
@@ -72,7 +73,7 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
     grid.style.setProperty("--columns", visible.map((column) => column.width ?? "minmax(0, 1fr)").join(" "));
     grid.classList.toggle("narrow", rowHeight === TALL_ROW);
     grid.style.setProperty("--row", `${rowHeight}px`);
-    fill(head, visible.map((column) => h("div", { role: "columnheader", class: cellClass(column) }, column.title)));
+    fill(head, visible.map((column) => h("div", { role: "columnheader", class: cellClass(column) }, column.title ?? h("span", { class: "unseen" }, "Action"))));
     rows.clear();
     fill(body);
   }

@@ -118,7 +118,7 @@ function columns(context, path, again) {
     { title: "Result", width: "minmax(0, 1fr)", upto: 640, cell: (each) => h("span", { class: "lines" }, outcome(each), answer(each)) },
     { title: "Took", width: "4.5rem", end: true, from: 800, cell: (each) => `${count(each.milliseconds)} ms` },
     { title: "Answer", width: "minmax(0, 1.6fr)", from: 640, cell: answer },
-    { title: h("span", { class: "unseen" }, "Action"), width: "6rem", end: true, cell: redeliver },
+    { width: "6rem", end: true, cell: redeliver },
   ];
 }
 

@@ -98,7 +98,7 @@ function sessionColumns(context, user) {
     { title: "Began", width: "10rem", from: 800, cell: (session) => when(session.created_at, { short: true }) },
     { title: "Ends", width: "10rem", from: 1000, cell: (session) => when(session.expires_at) },
     { title: "Id", width: "7rem", from: 900, cell: (session) => idOf(session.id) },
-    { title: "", width: "4.5rem", end: true, cell: end },
+    { width: "4.5rem", end: true, cell: end },
   ];
 }
 
