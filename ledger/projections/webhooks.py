@@ -33,7 +33,7 @@ from ledger.store.sql import HEAD_VERSIONS
 from ledger.store.statements import Statement, uuids
 
 HANDLED = frozenset(get_args(WebhookEvent))
-MAX_REDELIVERIES = 1000  # that are read at once
+MAX_REDELIVERIES = 100  # of a webhook that are read at once
 ENABLED = "enabled"  # any other status is the reason why a webhook is disabled
 _Change = (
     WebhookCreated
@@ -220,15 +220,22 @@ async def count(reader: Reader, client_id: UUID | None) -> int:
     return number
 
 
-async def list_redeliveries(reader: Reader, done: Mapping[UUID, int]) -> dict[UUID, list[tuple[int, int]]]:
-    """Return what was asked for again after these positions, by webhook: the position of each request and its event."""
+async def list_redeliveries(
+    reader: Reader, done: Mapping[UUID, int], upto: int
+) -> dict[UUID, list[tuple[int, int]]]:
+    """Return what was asked for again after these positions, and up to another one, by webhook.
+
+    Each request is its own position and that of the event.
+    """
     rows = await reader.fetch(
-        """SELECT requested.webhook_id, "position", event_position
-           FROM unnest($1::uuid[], $2::bigint[]) AS done (webhook_id, upto)
-           JOIN webhook_redeliveries AS requested ON requested.webhook_id = done.webhook_id AND "position" > upto
-           ORDER BY "position" LIMIT $3""",
+        """SELECT done.webhook_id, following.*
+           FROM unnest($1::uuid[], $2::bigint[]) AS done (webhook_id, after),
+                LATERAL (SELECT "position", event_position FROM webhook_redeliveries AS requested
+                         WHERE requested.webhook_id = done.webhook_id AND "position" > after AND "position" <= $3
+                         ORDER BY "position" LIMIT $4) AS following""",
         list(done),
         list(done.values()),
+        upto,
         MAX_REDELIVERIES,
     )
     found: dict[UUID, list[tuple[int, int]]] = {}

@@ -110,11 +110,11 @@ class Engine:
         else:
             means, fleet = self._means, self._fleet
         if fleet.has_redelivered():
-            await self._reload(connection, fleet)
+            await self._reload(connection, fleet, means.feed.end)
         while means.feed.end < end and fleet:
             run = await means.feed.read(connection, end)
             if any(event.stored.topic in _CHANGING for event in run.events):  # before what comes after it is sent
-                await self._reload(connection, fleet)
+                await self._reload(connection, fleet, run.reached)
                 self._cleaned_at = 0.0
             await means.feed.append(run)
             await self._flush_if_due(connection, means, fleet)
@@ -129,7 +129,7 @@ class Engine:
         self._connection, self._due = connection, None
         self._means = means = self._make_means(end)
         self._fleet = fleet = Fleet(means)
-        await self._reload(connection, fleet)
+        await self._reload(connection, fleet, end)
         return means, fleet
 
     def _make_means(self, end: int) -> Means:
@@ -145,14 +145,17 @@ class Engine:
             disable=self._disable,
         )
 
-    async def _reload(self, connection: Connection, fleet: Fleet) -> None:
-        """Let the couriers be those of the webhooks that are enabled now, and send what was asked for again."""
+    async def _reload(self, connection: Connection, fleet: Fleet, durable: int) -> None:
+        """Let the couriers be those of the webhooks that are enabled now, and send what was asked for again.
+
+        A request that is not durable yet is left for later: neither need the event be that it asks for.
+        """
         found = await registry.load(connection, self._box)
         await fleet.replace(connection, found.outgoing)
         for webhook_id in found.orphans:
             await self._disable(webhook_id, "client_revoked", None)
         if fleet:
-            requested = await webhooks.list_redeliveries(connection, fleet.redelivered())
+            requested = await webhooks.list_redeliveries(connection, fleet.redelivered(), durable)
             for webhook_id, requests in requested.items():
                 fleet.redeliver(webhook_id, requests)
 

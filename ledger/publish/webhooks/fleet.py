@@ -4,11 +4,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from ledger.events.webhooks import WebhookRewound
 from ledger.publish.webhooks import cursors
+from ledger.projections.webhooks import ActiveWebhook
 from ledger.publish.webhooks.courier import Courier, Means
-from ledger.publish.webhooks.cursors import Cursor
+from ledger.publish.webhooks.cursors import Cursor, Pending
 from ledger.publish.webhooks.outgoing import Outgoing
 from ledger.store.connections import Connection
+from ledger.store.log_pages import read_at
+
+_REWOUND = WebhookRewound.TOPIC
 
 
 class Fleet:
@@ -34,8 +39,11 @@ class Fleet:
         if new:
             await self._means.journal.flush(connection)
             known = await cursors.read_cursors(connection, [one.webhook.id for one in new])
+            restarts = [one.webhook.started_by for one in new if one.webhook.id in known]
+            rewinds = {event.position for event in await read_at(connection, restarts) if event.topic == _REWOUND}
             for one in new:
-                self._start(one, known.get(one.webhook.id))
+                webhook = one.webhook
+                self._start(one, _place(webhook, known.get(webhook.id), rewinds=webhook.started_by in rewinds))
 
     def has_redelivered(self) -> bool:
         """Return whether a courier is done with sending events once more, so that there may be further requests."""
@@ -85,15 +93,28 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def _start(self, outgoing: Outgoing, known: Cursor | None) -> None:
+    def _start(self, outgoing: Outgoing, cursor: Cursor) -> None:
         webhook = outgoing.webhook
-        if known is None or known.started_by != webhook.started_by:
-            redelivered = webhook.started_by if known is None else known.redelivered_upto
-            known = Cursor(webhook.id, webhook.started_by, webhook.starts_after, [], redelivered)
-        for pending in known.pending:
+        for pending in cursor.pending:
             if pending.failed_since is not None and pending.failed_since < webhook.changed_at.timestamp():
                 pending.reset()  # a webhook that was changed or enabled since tries at once, for three days again
-        courier = Courier(self._means, outgoing, known)
+        courier = Courier(self._means, outgoing, cursor)
         self._couriers[webhook.id] = courier
         self._tasks[webhook.id] = asyncio.create_task(courier.run())
         self._means.journal.move(webhook.id, courier.take_cursor)
+
+
+def _place(webhook: ActiveWebhook, known: Cursor | None, *, rewinds: bool) -> Cursor:
+    """Return the cursor that a webhook continues from.
+
+    One that goes back still has to send what it has not delivered before its new place.
+    """
+    if known is None:
+        return Cursor(webhook.id, webhook.started_by, webhook.starts_after, [], webhook.started_by)
+    if known.started_by == webhook.started_by:
+        return known
+    after, pending = webhook.starts_after, list[Pending]()
+    if rewinds:
+        after = min(after, known.position)
+        pending = [one for one in known.pending if one.position <= after]
+    return Cursor(webhook.id, webhook.started_by, after, pending, known.redelivered_upto)
