@@ -220,9 +220,7 @@ async def count(reader: Reader, client_id: UUID | None) -> int:
     return number
 
 
-async def list_redeliveries(
-    reader: Reader, done: Mapping[UUID, int], upto: int
-) -> dict[UUID, list[tuple[int, int]]]:
+async def list_redeliveries(reader: Reader, done: Mapping[UUID, int], upto: int) -> dict[UUID, list[tuple[int, int]]]:
     """Return what was asked for again after these positions, and up to another one, by webhook.
 
     Each request is its own position and that of the event.

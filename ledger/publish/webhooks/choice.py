@@ -88,12 +88,15 @@ class Audience:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._places: dict[UUID, AccountPlace] = {}
+        self._learning: list[set[UUID]] = []  # for each read that is under way, the accounts that it must not keep
 
     def forget(self, events: Iterable[LoggedEvent]) -> None:
-        """Forget what these events have changed."""
+        """Forget what these events have changed, also what is being read, maybe as it was before them."""
         for event in events:
             if event.stored.topic in _MOVING_TOPICS:
                 self._places.pop(event.stored.stream_id, None)
+                for changed in self._learning:
+                    changed.add(event.stored.stream_id)
 
     async def describe(self, events: Sequence[LoggedEvent]) -> None:
         """Find the accounts of events, with their owners and codes."""
@@ -101,20 +104,31 @@ class Audience:
         if not unknown:
             return
         found = await find_accounts(self._reader, [event.stored for event in unknown])
-        await self._learn({account_id for accounts in found for account_id in accounts})
+        latest = await self._learn({account_id for accounts in found for account_id in accounts})
         for event, accounts in zip(unknown, found, strict=True):
-            places = [self._places[account_id] for account_id in accounts]
+            places = [latest[account_id] for account_id in accounts]
             if any(place.since > event.position for place in places):  # it has another owner or code since then
                 then = await read_places(self._reader, accounts, event.position)
                 places = [then[account_id] for account_id in accounts]
             event.places = tuple(places)
             event.accounts = accounts
 
-    async def _learn(self, account_ids: set[UUID]) -> None:
+    async def _learn(self, account_ids: set[UUID]) -> dict[UUID, AccountPlace]:
+        """Return the owners and codes of accounts; what no event changes meanwhile is kept."""
+        known = {account_id: self._places[account_id] for account_id in account_ids & self._places.keys()}
+        missing = account_ids - known.keys()
+        if not missing:
+            return known
+        changed = set[UUID]()
+        self._learning.append(changed)
+        try:
+            read = await read_places(self._reader, missing)
+        finally:
+            self._learning.remove(changed)
         if len(self._places) > MAX_PLACES:
             self._places.clear()
-        if missing := account_ids - self._places.keys():
-            self._places |= await read_places(self._reader, missing)
+        self._places |= {account_id: place for account_id, place in read.items() if account_id not in changed}
+        return known | read
 
 
 def _has_code(place: AccountPlace, keys: tuple[str, str, str]) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from ledger.events.webhooks import WebhookRewound
-from ledger.publish.webhooks import cursors
 from ledger.projections.webhooks import ActiveWebhook
+from ledger.publish.webhooks import cursors
 from ledger.publish.webhooks.courier import Courier, Means
 from ledger.publish.webhooks.cursors import Cursor, Pending
 from ledger.publish.webhooks.outgoing import Outgoing
