@@ -11,6 +11,11 @@ def delay_after(failures: int, share: float) -> float:
     return share * min(LONGEST_SECONDS, BASE_SECONDS * 2.0 ** min(failures, _MOST_DOUBLINGS))
 
 
+def due_at(planned: float, now: float) -> float:
+    """Return when to try again: as planned, unless the clock was set back since then."""
+    return min(planned, now + LONGEST_SECONDS)
+
+
 def is_over(failed_since: float, now: float) -> bool:
     """Return whether an event has failed for so long that its webhook is disabled."""
     return now - failed_since >= GIVE_UP_SECONDS

@@ -1,7 +1,8 @@
 """Sends the events of one webhook, in order, and tries those that fail again until they are delivered."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -18,13 +19,15 @@ from ledger.publish.webhooks.feed import Feed, Reading
 from ledger.publish.webhooks.journal import Journal
 from ledger.publish.webhooks.outgoing import Outgoing
 from ledger.publish.webhooks.sender import Answer, Sender
-from ledger.publish.webhooks.signature import make_headers, message_id
+from ledger.publish.webhooks.signature import message_id
 from ledger.store.connections import Reader
 from ledger.store.log_pages import read_at
 from ledger.values.ids import IdSequence
 
 MAX_PENDING = 100  # events of a webhook in the order `account` that wait at once; then it reads no more
 AT_ONCE = 8  # requests of a webhook in the order `account`
+EARLY_FAILURES = 3  # of an event, after which its retries wait for those of all webhooks
+RETRIES_AT_ONCE = 2  # such retries of a webhook
 PAUSE_SECONDS = 1.0  # after an error that is not the endpoint's
 
 log = structlog.get_logger(__name__)
@@ -68,6 +71,7 @@ class Courier:
         self._last: dict[UUID, asyncio.Task[None]] = {}  # by account, the task of its last event
         self._free = asyncio.Event()
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._retries = asyncio.Semaphore(RETRIES_AT_ONCE)
         self._ids = IdSequence()  # of deliveries, which are listed by their ids
 
     @property
@@ -151,19 +155,29 @@ class Courier:
         means = self._means
         while True:
             if pending.failures:
-                await means.clock.sleep_until(pending.next_attempt_at)
-            async with self._turns if not pending.failures else means.retries:
+                await means.clock.sleep_until(backoff.due_at(pending.next_attempt_at, means.clock.time()))
+            async with self._take_turn(pending.failures):
                 answer = await self._attempt(event, "event", pending.failures + 1)
             if answer.is_success:
                 self._finish(pending)
                 return
             now = means.clock.time()
             pending.failures += 1
-            pending.failed_since = pending.failed_since or now
+            pending.failed_since = min(pending.failed_since or now, now)
             pending.next_attempt_at = now + backoff.delay_after(pending.failures, means.clock.draw())
             if answer.is_gone or backoff.is_over(pending.failed_since, now):
                 await self._disable("gone" if answer.is_gone else "failing", pending)
             means.journal.move(self.id, self.take_cursor)
+
+    @asynccontextmanager
+    async def _take_turn(self, failures: int) -> AsyncIterator[None]:
+        """Wait until a request may be sent. One dead endpoint never takes all turns that retries share."""
+        if failures <= EARLY_FAILURES:
+            async with self._turns:
+                yield
+        else:
+            async with self._retries, self._means.retries:
+                yield
 
     async def _disable(self, reason: Reason, pending: Pending) -> None:
         await self._means.disable(self.id, reason, pending.position)
@@ -193,8 +207,7 @@ class Courier:
         means, stored = self._means, event.stored
         now, delivery_id = means.clock.time(), self._ids.next()
         body, message = event.encode(means.ledger_id), message_id(self.id, stored.position)
-        headers = make_headers(self.outgoing.valid_secrets(now), message, int(now), body)
-        answer = await means.sender.send(self.outgoing.webhook.settings.url, headers, body)
+        answer = await self.outgoing.send(means.sender, message, now, body)
         means.journal.add(
             Delivery(
                 self.id, delivery_id, kind, stored.position, stored.topic, attempt,

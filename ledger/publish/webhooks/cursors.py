@@ -4,7 +4,7 @@ A cursor says which events were sent: all up to a position, but for those that a
 delivery. So an event may be sent again after a crash, and none is ever left out.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -95,15 +95,17 @@ async def record(reader: Reader, delivery: Delivery) -> None:
     await reader.fetch(_RECORD, *([value] for value in delivery))
 
 
-async def prune(connection: Connection, webhook_ids: Iterable[UUID]) -> None:
+async def prune(connection: Connection, webhook_ids: Collection[UUID]) -> None:
     """Delete all but the newest deliveries of these webhooks."""
-    for webhook_id in webhook_ids:
-        await connection.execute(
-            """DELETE FROM webhook_deliveries WHERE webhook_id = $1 AND id <= (
-                   SELECT id FROM webhook_deliveries WHERE webhook_id = $1 ORDER BY id DESC OFFSET $2 LIMIT 1)""",
-            webhook_id,
-            KEPT_DELIVERIES,
-        )
+    await connection.execute(
+        """DELETE FROM webhook_deliveries AS deliveries
+           USING unnest($1::uuid[]) AS full_one (id),
+                 LATERAL (SELECT id FROM webhook_deliveries WHERE webhook_id = full_one.id
+                          ORDER BY id DESC OFFSET $2 LIMIT 1) AS oldest
+           WHERE deliveries.webhook_id = full_one.id AND deliveries.id <= oldest.id""",
+        webhook_ids,
+        KEPT_DELIVERIES,
+    )
 
 
 async def list_strays(reader: Reader) -> list[UUID]:

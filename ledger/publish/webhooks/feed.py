@@ -20,6 +20,7 @@ KEPT_BYTES = 16_777_216  # of the newest events, as stored
 KEPT_PAGES = 16  # of older events, for webhooks that catch up
 READS_AT_ONCE = 2  # of pages
 MAX_CHOICES = 1000  # whose events a run remembers
+REMEMBERING = 16  # of the newest runs; older ones are chosen from again, by webhooks that are behind
 
 
 class Chosen(NamedTuple):
@@ -38,6 +39,12 @@ class Run:
         self.events = events
         self.bytes = sum(len(event.stored.state) for event in events)
         self._chosen: dict[Choice, Sequence[LoggedEvent]] = {}
+        self._remembers = True
+
+    def forget(self) -> None:
+        """Remember no longer which events webhooks send: a run of few events would need more memory for that."""
+        self._remembers = False
+        self._chosen.clear()
 
     async def choose(self, choice: Choice, audience: Audience, *, describes: bool = False) -> Sequence[LoggedEvent]:
         """Return the events that webhooks with this choice send; with `describes`, their accounts are known then."""
@@ -46,7 +53,7 @@ class Run:
         found = self._chosen.get(choice)
         if found is None:
             found = [event for event in self.events if choice.includes(event)]
-            if len(self._chosen) < MAX_CHOICES:
+            if found and self._remembers and len(self._chosen) < MAX_CHOICES:
                 self._chosen[choice] = found
         return found
 
@@ -129,6 +136,8 @@ class Feed:
 
     def _append(self, run: Run) -> None:
         self._runs.append(run)
+        if len(self._runs) > REMEMBERING:
+            self._runs[-REMEMBERING - 1].forget()
         self.end = run.reached
         self._count += len(run.events)
         self._bytes += run.bytes

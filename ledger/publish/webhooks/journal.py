@@ -46,8 +46,10 @@ class Journal:
         deliveries = [*self._deliveries]
         self._deliveries.clear()
         await cursors.save(connection, [take() for take in moved.values()], deliveries)
+        new = {one.webhook_id for one in deliveries} - self._written.keys()  # an earlier process may have left too many
         self._written.update(one.webhook_id for one in deliveries)
-        full = [webhook_id for webhook_id, count in self._written.items() if count >= PRUNE_EVERY]
+        full = [*new, *(webhook_id for webhook_id, count in self._written.items() if count >= PRUNE_EVERY)]
         for webhook_id in full:
-            del self._written[webhook_id]
-        await cursors.prune(connection, full)
+            self._written[webhook_id] = 0
+        if full:
+            await cursors.prune(connection, full)

@@ -10,7 +10,6 @@ from ledger.projections import webhooks
 from ledger.publish.webhooks import cursors, registry
 from ledger.publish.webhooks.cursors import Delivery
 from ledger.publish.webhooks.sender import Sender
-from ledger.publish.webhooks.signature import make_headers
 from ledger.store.connections import Pool
 from ledger.store.webhook_secrets import read_stored_secrets
 from ledger.values.ids import new_id
@@ -25,8 +24,7 @@ async def send_test(pool: Pool, box: SecretBox, sender: Sender, ledger_id: UUID,
     outgoing = registry.make_outgoing(webhook, None, registry.open_secrets(box, webhook, sealed))
     test_id, now = new_id(), time.time()
     body = encode_test(ledger_id, webhook_id, test_id, datetime.fromtimestamp(now, UTC))
-    headers = make_headers(outgoing.valid_secrets(now), f"test_{test_id.hex}", int(now), body)
-    answer = await sender.send(webhook.settings.url, headers, body)
+    answer = await outgoing.send(sender, f"test_{test_id.hex}", now, body)
     delivery = Delivery(
         webhook_id=webhook_id,
         id=test_id,
