@@ -20,7 +20,7 @@ class Clock:
         return (new_id().int & 0xFFFF_FFFF) / 0xFFFF_FFFF
 
     async def sleep_until(self, moment: float) -> None:
-        """Wait until a time, and no longer than it is away now, even if the clock is set back meanwhile."""
+        """Wait until a time, and no longer than it is away now, even if the clock is set back."""
         running = asyncio.get_running_loop().time
         until = running() + moment - self.time()
         while (left := min(moment - self.time(), until - running())) > 0:  # noqa: ASYNC110 - it is time that it waits for

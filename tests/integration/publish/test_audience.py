@@ -1,4 +1,4 @@
-"""Who may see an event follows from the owners and codes of its time, even if they change while they are read."""
+"""The owners and codes of an event's time decide which clients get it, even if they change while they are read."""
 
 import asyncio
 from typing import Any, cast

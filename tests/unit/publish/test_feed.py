@@ -24,8 +24,7 @@ async def append(feed: Feed, position: int) -> None:
 
 async def test_webhooks_that_send_nothing_take_no_memory_for_each_event() -> None:
     feed = Feed(cast("Reader", None), 0)
-    for _ in range(CHOICES):
-        feed.wait(Choice(limits=frozenset({new_id()})))
+    waiting = [feed.wait(Choice(limits=frozenset({new_id()}))) for _ in range(CHOICES)]
     tracemalloc.start()
     try:
         for position in range(1, RUNS + 1):
@@ -34,6 +33,7 @@ async def test_webhooks_that_send_nothing_take_no_memory_for_each_event() -> Non
     finally:
         tracemalloc.stop()
     assert taken < MOST_BYTES
+    assert not any(one.done() for one in waiting)
 
 
 async def test_runs_that_all_webhooks_send_are_remembered_for_the_newest_only() -> None:
