@@ -50,8 +50,11 @@ class JetStream:
         if message is None:
             return Cursor(reported)  # it was purged, or is too old for the stream
         position = self._parse_id(_read_headers(message).get(MESSAGE_ID, ""))
-        data = base64.b64decode(message.get("data", ""))
-        return Cursor(position, None if message["subject"] == f"{self._root}.{START_TOPIC}" else data)
+        if message["subject"] != f"{self._root}.{START_TOPIC}":
+            return Cursor(position, base64.b64decode(message.get("data", "")))
+        if state["first_seq"] < self._sequence:  # the replay was killed before it purged
+            await self._purge()
+        return Cursor(position)
 
     async def publish(self, events: Sequence[Outgoing]) -> None:
         """Append events in batches."""
@@ -71,11 +74,14 @@ class JetStream:
 
         It changes the last sequence, so no publisher of before can store anything after it.
         """
-        connection = self._connected()
         message_id = f"{self._ledger_id}:{after}:{new_id()}"
         body = encode_start(self._ledger_id, message_id, after)
         await self._send([Outgoing(after, message_id, START_TOPIC, self._ledger_id, None, None, body)])
-        await connection.call(f"STREAM.PURGE.{self._wanted.name}", {"seq": self._sequence})
+        await self._purge()
+
+    async def _purge(self) -> None:
+        """Delete all messages before the last one."""
+        await self._connected().call(f"STREAM.PURGE.{self._wanted.name}", {"seq": self._sequence})
 
     async def close(self) -> None:
         """Disconnect."""

@@ -19,6 +19,7 @@ from ledger.followers.follower import CannotApplyError
 from ledger.publish import publisher as publisher_module
 from ledger.publish.brokers import open_destinations
 from ledger.publish.destination import Destination, DestinationError, Outgoing
+from ledger.publish.jetstream import JetStream
 from ledger.publish.publisher import Publisher, publish
 from ledger.publish.source import Source
 from ledger.runtime import Runtime
@@ -158,6 +159,27 @@ async def test_nothing_of_a_batch_is_stored_after_the_message_that_begins_a_repl
 
     (message,) = await read_messages(nats_server.url)
     assert b'"type":"ledger.publishing.started.v1"' in message.data
+
+
+async def test_a_replay_that_was_killed_before_it_purged_is_completed(
+    runtime: Runtime, to_nats: Settings, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger_id = await read_ledger_id(runtime.pool)
+    async with opened(to_nats, ledger_id) as replaying:
+        await replaying.publish([outgoing(ledger_id, position) for position in (1, 2)])
+        with monkeypatch.context() as patched:
+            patched.setattr(JetStream, "_purge", break_off)
+            with pytest.raises(ConnectionResetError):
+                await replaying.start_again(0)
+        assert 3 == len(await read_messages(nats_server.url))
+        assert 0 == (await replaying.open(0)).position
+
+    (message,) = await read_messages(nats_server.url)
+    assert b'"type":"ledger.publishing.started.v1"' in message.data
+
+
+async def break_off(_: JetStream) -> None:
+    raise ConnectionResetError
 
 
 async def test_an_answer_that_was_lost_repeats_nothing(
