@@ -9,14 +9,14 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from ledger.publish.webhooks.lookups import Lookups
 from ledger.publish.webhooks.target import Target, parse_target
 from ledger.values.addresses import Address, AllowList, judge_addresses, parse_address
 
@@ -25,7 +25,6 @@ ANSWER_BYTES = 1024  # of an answer that are read and kept
 ANSWER_SECONDS = 1.0  # that an answer may take after its status
 IDLE_SECONDS = 4.0  # for which a connection is kept: less than the 5 seconds after which many servers close it
 CONNECTIONS_A_HOST = 64
-LOOKUPS_AT_ONCE = 32  # each takes a thread until the name server answers
 GONE = 410
 MEDIA_TYPE = "application/cloudevents+json"
 
@@ -114,8 +113,8 @@ async def open_sender(
     allowed: AllowList, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Sender]:
     """Open what sends messages; `resolve` replaces the name servers, and `tls` the authorities of the system."""
-    with ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="webhooks") as threads:
-        resolver = resolve or _make_resolver(threads)
+    with closing(Lookups()) as lookups:
+        resolver = resolve or lookups.find
         connector = aiohttp.TCPConnector(
             resolver=_JudgingResolver(resolver, allowed),
             socket_factory=_make_socket,
@@ -179,7 +178,7 @@ class _JudgingResolver(AbstractResolver):
         return [_to_result(host, port, address) for address in addresses]
 
     async def close(self) -> None:
-        """Do nothing: the threads belong to `open_sender`."""
+        """Do nothing: the lookups belong to `open_sender`."""
 
 
 def _to_result(host: str, port: int, address: Address) -> ResolveResult:
@@ -193,19 +192,6 @@ def _make_socket(info: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, _, place = info
     _CURRENT.get().check(parse_address(str(place[0])))
     return socket.socket(family=family, type=kind, proto=protocol)
-
-
-def _make_resolver(threads: ThreadPoolExecutor) -> Resolve:
-    async def resolve(host: str, port: int) -> Sequence[Address]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(threads, _look_up, host, port)
-        return [address for one in found if (address := parse_address(str(one[4][0]))) is not None]
-
-    return resolve
-
-
-def _look_up(host: str, port: int) -> list[tuple[Any, ...]]:
-    return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 async def _read_beginning(response: aiohttp.ClientResponse) -> str:
