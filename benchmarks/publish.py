@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -18,12 +18,16 @@ from benchmarks.figures import ROUNDS, SECONDS, Row, at_least, at_most, for_the_
 from benchmarks.ledger import Ledger, open_ledger
 from benchmarks.load import transfers
 from benchmarks.machine import Clock
+from benchmarks.paced import pay
 from benchmarks.scaling import CONNECTIONS
 from benchmarks.service import PUBLISHER, list_children
 
 EVENTS = 3  # of a transfer
 START_SECONDS = 10
+PER_SECOND = 1500  # at the steady rate
 KEEPS_UP, COSTS = 0.9, 1.05
+
+Load = Callable[[Ledger], Awaitable[float]]  # returns transfers a second
 
 
 class _Run(NamedTuple):
@@ -38,37 +42,51 @@ class _Run(NamedTuple):
 async def measure(ledger: Ledger) -> list[Row]:
     """Measure transfers of a service that publishes and of one that does not, each on its own ledger, in turns.
 
-    The load, both services' PostgreSQL and NATS share the cores. So what publishing costs those who execute transfers
-    is their processor time: on a machine without an idle core, it also takes the time that they would use.
+    The load, both services' PostgreSQL and NATS share the cores. Without an idle core, publishing takes the time that
+    transfers would use, and fewer transfers wait for each commit, which makes each of them dearer. So what publishing
+    costs those who execute transfers is their processor time at a steady rate, which leaves the cores some rest.
     """
     async with _running_nats() as url, open_ledger(LEDGER_NATS_URL=url) as publishing:
-        rounds = [(await _run(ledger, url), await _run(publishing, url)) for _ in range(ROUNDS)]
-    plain, beside = (
-        _Run(*(median(figures) for figures in zip(*runs, strict=True))) for runs in zip(*rounds, strict=True)
-    )
+        plain, beside = await _in_turns(_load, ledger, publishing, url)
+        plain_steady, beside_steady = await _in_turns(_load_steadily, ledger, publishing, url)
     return [
         at_least(
             "transfers/s published to JetStream, against those executed meanwhile",
             *(beside.published, beside.executed, KEEPS_UP),
         ),
         at_most(
-            "µs of CPU to execute a transfer while all are published, against none",
-            *(beside.executing, plain.executing, COSTS),
+            f"µs of CPU to execute a transfer at {PER_SECOND:,}/s while all are published, against none",
+            *(beside_steady.executing, plain_steady.executing, COSTS),
         ),
+        for_the_record("the same without an idle core, against none", beside.executing / plain.executing),
         for_the_record("transfers/s while all are published, against none", beside.executed / plain.executed),
         for_the_record("µs of CPU to publish a transfer, without PostgreSQL and NATS", beside.publishing),
     ]
 
 
-async def _run(ledger: Ledger, url: str) -> _Run:
+async def _in_turns(load: Load, ledger: Ledger, publishing: Ledger, url: str) -> list[_Run]:
+    """Return the medians of rounds without and with publishing."""
+    rounds = [[await _run(load, one, url) for one in (ledger, publishing)] for _ in range(ROUNDS)]
+    return [_Run(*(median(figures) for figures in zip(*runs, strict=True))) for runs in zip(*rounds, strict=True)]
+
+
+async def _run(load: Load, ledger: Ledger, url: str) -> _Run:
     service = ledger.service
     publishers = list_children(service.pid, PUBLISHER)
     before, clock = await _count(url), await Clock.start(ledger.database, [*service.worker_pids, *publishers])
-    measured = await transfers(service, ledger.accounts, connections=CONNECTIONS, seconds=SECONDS)
+    per_second = await load(ledger)
     executing = clock.read(service.worker_pids) + await clock.read_backend()
     publishing, published = clock.read(publishers), (await _count(url) - before) / EVENTS
-    per_transfer = 1e6 / (measured.per_second * SECONDS)
-    return _Run(measured.per_second, published / SECONDS, executing * per_transfer, publishing * per_transfer)
+    per_transfer = 1e6 / (per_second * SECONDS)
+    return _Run(per_second, published / SECONDS, executing * per_transfer, publishing * per_transfer)
+
+
+async def _load(ledger: Ledger) -> float:
+    return (await transfers(ledger.service, ledger.accounts, connections=CONNECTIONS, seconds=SECONDS)).per_second
+
+
+async def _load_steadily(ledger: Ledger) -> float:
+    return await pay(ledger, per_second=PER_SECOND, seconds=SECONDS) / SECONDS
 
 
 async def _count(url: str) -> int:
