@@ -1,14 +1,11 @@
 """The place of a webhook in the log: neither a request nor a change of the webhook lets it leave out an event."""
 
-import asyncio
-
 import pytest
-from aiohttp import web
 
 from ledger.publish.webhooks import engine
 from tests.support.controls import Api
 from tests.support.processes import until
-from tests.support.receiver import Received, Receiver, SetClock
+from tests.support.receiver import Receiver, SetClock
 from tests.support.webhooks import Body, create, deliveries, move, progress
 
 Accounts = tuple[Body, Body]
@@ -68,27 +65,3 @@ async def test_the_place_of_the_last_webhook_is_kept_while_it_is_disabled(
 
 async def _is_listed(api: Api, webhook: Body, count: int) -> bool:
     return len(await deliveries(api, webhook)) >= count
-
-
-async def test_a_request_to_send_an_event_again_interrupts_no_delivery(
-    api: Api, receiver: Receiver, accounts: Accounts
-) -> None:
-    webhook = await create(api, receiver)
-    moved = await move(api, accounts, 1)
-    await until(lambda: receiver.received)
-    answers = asyncio.Event()
-
-    async def wait(_: Received) -> web.StreamResponse:
-        await answers.wait()
-        return web.Response(status=204)
-
-    receiver.answer = wait
-    moved += await move(api, accounts, 2)
-    await until(lambda: len(receiver.received) == 2)
-    answer = await api.post(f"/v1/webhooks/{webhook['id']}/redeliver", {"position": moved[0]})
-    assert 200 == answer.status
-    await until(lambda: len(receiver.received) >= 3)
-    answers.set()
-    moved += await move(api, accounts, 3)
-    await until(lambda: moved[-1] in receiver.positions())
-    assert [*moved[:2], moved[0], moved[2]] == receiver.positions()
