@@ -111,16 +111,16 @@ class WebhookDeleted(msgspec.Struct, frozen=True):
     TOPIC: ClassVar[str] = "WebhookDeleted"
 
 
-WebhookEvent = (
+WebhookChange = (
     WebhookCreated
     | WebhookChanged
     | WebhookSecretRotated
     | WebhookDisabled
     | WebhookEnabled
     | WebhookRewound
-    | RedeliveryRequested
     | WebhookDeleted
 )
+WebhookEvent = WebhookChange | RedeliveryRequested
 
 
 class Webhook(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from ledger.events.webhooks import (
     Order,
     RedeliveryRequested,
     Webhook,
+    WebhookChange,
     WebhookChanged,
     WebhookCreated,
     WebhookDeleted,
@@ -35,15 +36,6 @@ from ledger.store.statements import Statement, uuids
 HANDLED = frozenset(get_args(WebhookEvent))
 MAX_REDELIVERIES = 100  # of a webhook that are read at once
 ENABLED = "enabled"  # any other status is the reason why a webhook is disabled
-_Change = (
-    WebhookCreated
-    | WebhookChanged
-    | WebhookSecretRotated
-    | WebhookDisabled
-    | WebhookEnabled
-    | WebhookRewound
-    | WebhookDeleted
-)
 _WITH_URL = "CASE WHEN new.url IS NULL THEN {table}.{name} ELSE {new} END"  # null is a value here
 _WITH_START = "CASE WHEN new.started_by IS NULL THEN {table}.{name} ELSE {new} END"
 
@@ -136,7 +128,7 @@ class _Row:
     updated_at: Any = None
     deleted: bool = False
 
-    def change(self, recorded: Recorded, event: _Change) -> None:
+    def change(self, recorded: Recorded, event: WebhookChange) -> None:
         self.updated_at = recorded.recorded_at
         match event:
             case WebhookCreated():
