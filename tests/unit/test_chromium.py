@@ -23,7 +23,7 @@ def test_an_installed_one_is_preferred(tmp_path: Path, monkeypatch: pytest.Monke
     installed.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert (str(installed), {}) == get_chromium(tmp_path)
+    assert str(installed) == get_chromium(tmp_path).path
 
 
 def test_each_part_of_the_package_is_pinned_by_its_content() -> None:
