@@ -10,6 +10,20 @@ from tests.support.second_factors import enrol
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "\u05e9\u05dc\u05d5\u05dd", "a&amp;b<i>", "x" * 60)
 ROWS = "main .rows .row"
+# The response to a DELETE is held back until another request has found out that the session is lost.
+LATE_RESPONSE = """(() => {
+  const ask = fetch;
+  fetch = async (address, options) => {
+    const response = await ask(address, options);
+    if (options.method === 'DELETE') {
+      const lost = new Promise((resolve) => addEventListener('ledger-signed-out', resolve));
+      void import('/console/api.js').then((api) => api.get('/v1/auth/sessions')).catch(() => {});
+      await lost;
+    }
+    return response;
+  };
+  return true;
+})()"""
 
 
 async def counts(console: Console, text: str) -> None:
@@ -103,6 +117,18 @@ async def test_users_end_their_own_session_and_sign_in_again(console: Console, a
     await console.sign_in(user["username"], PASSWORD)
 
     assert f"/console/people/{user['id']}" == await console.run("location.pathname")
+
+
+async def test_a_dialog_whose_change_ended_the_session_does_not_come_back(console: Console, api: Api) -> None:
+    console.expect(401)
+    user = await api.new_user(roles="guest")
+    await console.open(f"/people/{user['id']}", user["username"], PASSWORD)
+    await console.sees("this session")
+    await console.run(LATE_RESPONSE)
+    await confirm(console, "End", "End session")
+    await console.sign_in(user["username"], PASSWORD)
+
+    assert not await console.run("Boolean(document.querySelector('dialog'))")
 
 
 async def test_a_lost_second_factor_is_removed(console: Console, api: Api, clock: Clock) -> None:

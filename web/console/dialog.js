@@ -20,14 +20,16 @@ export function openDialog(title, { size = null, onClose = () => {} } = {}) {
   let isKept = false;
   let isWaiting = false; // for the user to sign in again
 
-  function leave() {
-    if (!isKept) element.close();
-  }
-  function end() {
-    if (isWaiting) return;
+  /** Take the dialog away at once: the browser's "close" event comes later, and a lost session may come before it. */
+  function close() {
+    if (ending.signal.aborted) return;
     ending.abort();
+    element.close();
     element.remove();
     onClose();
+  }
+  function leave() {
+    if (!isKept) close();
   }
   function listen(name, listener) {
     addEventListener(name, listener, { signal: ending.signal });
@@ -35,22 +37,21 @@ export function openDialog(title, { size = null, onClose = () => {} } = {}) {
 
   element.addEventListener("cancel", (event) => { if (isKept) event.preventDefault(); });
   element.addEventListener("keydown", (event) => { if (isKept && event.key === "Escape") event.preventDefault(); });
-  element.addEventListener("close", end);
+  element.addEventListener("close", () => { if (!isWaiting) close(); });
   listen("popstate", leave);
   listen("beforeunload", (event) => { if (isKept) event.preventDefault(); });
   listen("ledger-signed-out", () => { isWaiting = true; element.close(); });
   listen("ledger-signed-in", () => {
-    const isSame = who().id === user;
     isWaiting = false;
-    if (isSame) element.showModal();
-    else end();
+    if (who().id === user) element.showModal();
+    else close();
   });
   document.body.append(element);
   element.showModal();
   return {
     element,
     show: (...content) => fill(body, content),
-    close: () => element.close(),
+    close,
     keep: (kept) => { isKept = kept; cross.disabled = kept; },
   };
 }
