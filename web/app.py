@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -95,8 +96,9 @@ def create_app(
     app[METRICS], app[DRAINING] = metrics, asyncio.Event()
     app.middlewares.append(_observe(app, counted, settings.ledger_database_patience_seconds))
     for prefix, routes in (("", UNVERSIONED), ("", CONSOLE), *((f"/{version}", ROUTES) for version in VERSIONS)):
+        words = _group_last_words(routes)
         for route in routes:
-            path, access = prefix + _exclude_words(route.path, routes), replace(route.access, scope=route.scope)
+            path, access = prefix + _exclude_words(route.path, words), replace(route.access, scope=route.scope)
             behind = guard(access, _check_parameters(route))
             for method in route.methods:
                 added = app.router.add_route(method, path, behind)
@@ -132,11 +134,20 @@ def _check_parameters(route: Route) -> Handler:
     return handler if names is None else refuse_unknown_parameters(names, handler)
 
 
-def _exclude_words(path: str, routes: Iterable[Route]) -> str:
+def _group_last_words(routes: Iterable[Route]) -> Mapping[str, Sequence[str]]:
+    """Return the literal last words of the paths, by what is before them."""
+    words = defaultdict(set)
+    for route in routes:
+        parent, _, last = route.path.rpartition("/")
+        if "{" not in last:
+            words[parent].add(last)
+    return {parent: sorted(found) for parent, found in words.items()}
+
+
+def _exclude_words(path: str, last_words: Mapping[str, Sequence[str]]) -> str:
     """Return the path with a pattern for its id that excludes the literal words of other paths in that place."""
     parent, _, last = path.rpartition("/")
-    others = {other.path.rpartition("/")[::2] for other in routes}
-    words = sorted(word for folder, word in others if folder == parent and "{" not in word)
+    words = last_words.get(parent, ())
     return f"{parent}/{{id:(?!(?:{'|'.join(words)})$)[^{{}}/]+}}" if last == "{id}" and words else path
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -110,7 +110,7 @@ class Sender:
 
 @asynccontextmanager
 async def open_sender(
-    allowed: AllowList, *, resolve: Resolve | None = None, tls: ssl.SSLContext | None = None
+    allowed: AllowList, *, resolve: Resolve | None = None, tls: ssl.SSLContext | Literal[True] = True
 ) -> AsyncIterator[Sender]:
     """Open what sends messages; `resolve` replaces the name servers, and `tls` the authorities of the system."""
     with closing(Lookups()) as lookups:
@@ -119,7 +119,7 @@ async def open_sender(
             resolver=_JudgingResolver(resolver, allowed),
             socket_factory=_make_socket,
             use_dns_cache=False,
-            ssl=tls or ssl.create_default_context(),
+            ssl=tls,  # True: aiohttp's own context; loading the authorities again would take 40 ms of each start
             limit=0,
             limit_per_host=CONNECTIONS_A_HOST,
             keepalive_timeout=IDLE_SECONDS,
