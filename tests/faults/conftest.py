@@ -12,11 +12,19 @@ from ledger.embedded import Services
 from ledger.settings import Settings
 from tests.conftest import settings_for
 from tests.support.faults.cluster import Cluster
+from tests.support.faults.extent import FULL
 from tests.support.faults.table import print_table
 from tests.support.faults.trial import Trial, run_trial
 
 Begin = Callable[..., AbstractAsyncContextManager[Trial]]
 SettingsOf = Callable[[str], Settings]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave a fault that another test has among its faults to the full suite."""
+    left = [] if FULL else [item for item in items if item.get_closest_marker("covered")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ async def kill_publisher(service: Ledger) -> None:
     await until(lambda: service.publishers() not in ([], [publisher]))
 
 
+@pytest.mark.covered
 async def test_a_killed_publisher(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
     async with checked(settings), begin("the publisher to NATS is killed", to(server.url, settings)) as trial:
         for _ in range(times(20)):
@@ -103,6 +104,7 @@ async def test_a_killed_service_that_publishes(
                 await trial.restart(own)
 
 
+@pytest.mark.covered
 async def test_a_paused_publisher(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
     """PostgreSQL ends its session after a while, another instance leads, and what it sends later is refused."""
     own, lasts = to(server.url, settings), seconds(45, short=4)
@@ -114,6 +116,7 @@ async def test_a_paused_publisher(begin: Begin, settings: Settings, server: Nats
                     await asyncio.sleep(lasts)
 
 
+@pytest.mark.covered
 async def test_killed_nats(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
     async with checked(settings), begin("NATS is killed", to(server.url, settings)) as trial:
         for _ in range(times(10)):
@@ -168,6 +171,7 @@ async def is_whole(servers: Sequence[NatsServer]) -> bool:
     return leader is not None and leader.is_followed
 
 
+@pytest.mark.covered
 async def test_paused_nats(begin: Begin, settings: Settings, server: NatsServer, checked: Check) -> None:
     lasts = seconds(20, short=6)
     async with checked(settings), begin(f"NATS is paused for {lasts:g} s", to(server.url, settings)) as trial:
@@ -178,6 +182,7 @@ async def test_paused_nats(begin: Begin, settings: Settings, server: NatsServer,
                 server.resume()
 
 
+@pytest.mark.covered
 async def test_a_partition_between_publisher_and_nats(
     begin: Begin, settings: Settings, server: NatsServer, checked: Check
 ) -> None:
@@ -199,6 +204,7 @@ async def test_a_partition_between_publisher_and_nats(
                     await until(lambda before=before: proxy.cuts > before)
 
 
+@pytest.mark.covered
 async def test_killed_postgresql(
     begin: Begin, settings_of: SettingsOf, tmp_path: Path, server: NatsServer, checked: Check
 ) -> None:
@@ -211,6 +217,7 @@ async def test_killed_postgresql(
                     await cluster.start()
 
 
+@pytest.mark.covered
 async def test_a_partition_between_publisher_and_postgresql(
     begin: Begin, settings: Settings, server: NatsServer, checked: Check
 ) -> None:

@@ -132,6 +132,7 @@ async def _is_at_the_end(url: str, token: str, webhook: Webhook) -> bool:
     return status == 200 and found["position"] == found["log_end"] and not found["pending"]
 
 
+@pytest.mark.covered
 async def test_a_killed_endpoint(sending: Begin, settings: Settings, way: Way) -> None:
     async with sending("an endpoint of webhooks is killed", settings) as trial:
         for _ in range(times(10)):
@@ -141,6 +142,7 @@ async def test_a_killed_endpoint(sending: Begin, settings: Settings, way: Way) -
                 await way.endpoint.start()
 
 
+@pytest.mark.covered
 async def test_a_paused_endpoint(sending: Begin, settings: Settings, way: Way) -> None:
     lasts = seconds(20, short=2)  # in the full form, a webhook gives up waiting for an answer, and sends again
     name = f"an endpoint of webhooks is paused for {lasts:g} s"
@@ -152,6 +154,7 @@ async def test_a_paused_endpoint(sending: Begin, settings: Settings, way: Way) -
                 way.endpoint.resume()
 
 
+@pytest.mark.covered
 async def test_a_partition_between_webhooks_and_endpoint(sending: Begin, settings: Settings, way: Way) -> None:
     """Bytes are lost, connections are refused, and cut in the middle of what is sent and of what is answered."""
     lasts = seconds(45, short=3)
@@ -163,11 +166,8 @@ async def test_a_partition_between_webhooks_and_endpoint(sending: Begin, setting
                 await asyncio.sleep(lasts / 3)
                 way.proxy.heal()
         for number in range(times(20)):
-            direction = [*Direction][number % 2]
             async with trial.during():
-                before = way.proxy.cuts
-                way.proxy.cut_at(direction, 3 + number)
-                await until(lambda before=before: way.proxy.cuts > before)
+                await _cut(way, [*Direction][number % 2], 3 + number)
 
 
 async def test_a_paused_writer_that_sends(sending: Begin, settings: Settings) -> None:
@@ -219,6 +219,13 @@ async def test_every_fault_in_turn_while_webhooks_send(
                         await faults[number % len(faults)]()
 
 
+async def _cut(way: Way, direction: Direction, piece: int) -> None:
+    """Cut a connection in the middle of what it transfers."""
+    before = way.proxy.cuts
+    way.proxy.cut_at(direction, piece)
+    await until(lambda: way.proxy.cuts > before)
+
+
 def _faults(trial: Trial, cluster: Cluster, to_database: Proxy, way: Way) -> tuple[Callable[[], Awaitable[None]], ...]:
     """Return one fault for each way in which a part can fail, all of which end."""
 
@@ -256,4 +263,5 @@ def _faults(trial: Trial, cluster: Cluster, to_database: Proxy, way: Way) -> tup
         kill_endpoint,
         partial(last, way.endpoint.pause, way.endpoint.resume),
         *(partial(last, fault, way.proxy.heal) for fault in ways),
+        *(partial(_cut, way, direction, 3) for direction in Direction),
     )
