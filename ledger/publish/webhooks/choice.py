@@ -137,8 +137,4 @@ def _has_code(place: AccountPlace, keys: tuple[str, str, str]) -> bool:
 
 
 def _belongs(event: LoggedEvent, limits: frozenset[UUID]) -> bool:
-    accounts = event.accounts or ()
-    return any(
-        account_id in limits or place.owner_id in limits
-        for account_id, place in zip(accounts, event.places, strict=True)
-    )
+    return not limits.isdisjoint(event.accounts or ()) or any(place.owner_id in limits for place in event.places)

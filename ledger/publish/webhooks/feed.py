@@ -6,11 +6,13 @@ Webhooks that have sent everything wait at the end. When new events arrive, only
 import asyncio
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from ledger.followers.follower import CannotApplyError
 from ledger.publish.webhooks.choice import Audience, Choice, LoggedEvent
+from ledger.publish.webhooks.choice_index import ChoiceIndex
 from ledger.store.connections import Connection, Reader
 from ledger.store.reader import EVENT_TOPICS, StoredEvent, read_range
 
@@ -19,7 +21,7 @@ KEPT_EVENTS = 10_000  # of the newest, for webhooks that are a little behind
 KEPT_BYTES = 16_777_216  # of the newest events, as stored
 KEPT_PAGES = 16  # of older events, for webhooks that catch up
 READS_AT_ONCE = 2  # of pages
-MAX_CHOICES = 1000  # whose events a run remembers
+MAX_CHOICES = 1000  # whose events a run remembers: as many as there are webhooks
 REMEMBERING = 16  # of the newest runs; older ones are chosen from again, by webhooks that are behind
 
 
@@ -46,15 +48,22 @@ class Run:
         self._remembers = False
         self._chosen.clear()
 
+    def remember(self, chosen: Mapping[Choice, Sequence[LoggedEvent]]) -> None:
+        """Remember the events that webhooks with these choices send, so that none of them looks for its own."""
+        if self._remembers:
+            self._chosen.update(islice(chosen.items(), max(0, MAX_CHOICES - len(self._chosen))))
+
     async def choose(self, choice: Choice, audience: Audience, *, describes: bool = False) -> Sequence[LoggedEvent]:
         """Return the events that webhooks with this choice send; with `describes`, their accounts are known then."""
-        if choice.needs_accounts or describes:
-            await audience.describe([event for event in self.events if event.stored.topic in choice.topics])
         found = self._chosen.get(choice)
         if found is None:
+            if choice.needs_accounts:
+                await audience.describe([event for event in self.events if event.stored.topic in choice.topics])
             found = [event for event in self.events if choice.includes(event)]
-            if found and self._remembers and len(self._chosen) < MAX_CHOICES:
-                self._chosen[choice] = found
+            if found:
+                self.remember({choice: found})
+        if describes:
+            await audience.describe(found)
         return found
 
 
@@ -71,6 +80,7 @@ class Feed:
         self._pages: OrderedDict[int, Run] = OrderedDict()
         self._loading: dict[int, asyncio.Task[Run]] = {}
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
+        self._index = ChoiceIndex()  # with all that wait
         self._waiting: dict[Choice, list[asyncio.Future[Run]]] = {}
 
     async def read(self, connection: Connection, durable_end: int) -> Run:
@@ -82,17 +92,24 @@ class Feed:
     async def append(self, run: Run) -> None:
         """Let webhooks have the next events, and wake those that send one of them."""
         self.audience.forget(run.events)
-        chosen = {choice: await run.choose(choice, self.audience) for choice in [*self._waiting]}
+        while unknown := [event for event in run.events if self._must_describe(event)]:  # a choice may be added here
+            await self.audience.describe(unknown)
+        chosen = self._index.choose(run.events)
+        run.remember(chosen)
         self._append(run)
-        for choice in [*self._waiting]:
-            if chosen.get(choice, run.events):  # what began to wait meanwhile looks for itself
-                for arrived in self._waiting.pop(choice):
-                    if not arrived.done():
-                        arrived.set_result(run)
+        for choice in chosen:
+            for arrived in self._waiting.pop(choice, ()):
+                if not arrived.done():
+                    arrived.set_result(run)
+
+    def retain(self, choices: Iterable[Choice]) -> None:
+        """Forget all choices but those of the webhooks that there are."""
+        self._index.retain(choices)
 
     def wait(self, choice: Choice) -> "asyncio.Future[Run]":
         """Return the future of the next run with an event of this choice. Until it is done, there is no such event."""
         arrived: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+        self._index.add(choice)
         self._waiting.setdefault(choice, []).append(arrived)
         return arrived
 
@@ -118,6 +135,9 @@ class Feed:
             loading = self._loading[number] = asyncio.create_task(self._load(number))
             loading.add_done_callback(lambda task: self._finish(number, task))
         return await asyncio.shield(loading)
+
+    def _must_describe(self, event: LoggedEvent) -> bool:
+        return event.accounts is None and self._index.needs_accounts(event.stored.topic)
 
     async def _load(self, number: int) -> Run:
         after, upto = number * PAGE, (number + 1) * PAGE

@@ -35,6 +35,7 @@ class Fleet:
         for webhook_id in changed:
             self._means.journal.move(webhook_id, self._couriers[webhook_id].take_cursor)
         await self._end(changed)
+        self._means.feed.retain(one.choice for one in outgoing.values())
         new = [one for webhook_id, one in outgoing.items() if webhook_id not in self._couriers]
         if new:
             await self._means.journal.flush(connection)
