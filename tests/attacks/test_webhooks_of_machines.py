@@ -1,10 +1,15 @@
 """A machine client's webhooks send only what the client may read, as long as it may, and no other client sees them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from ledger.commands.command import Command
+from ledger.commands.webhooks import DisableWebhook
+from ledger.write.committer import Committer
+from ledger.write.group import Origin, Outcome
 from tests.support.controls import Api, new_id
 from tests.support.machines import as_machine, machine, register
 from tests.support.processes import until
@@ -133,6 +138,34 @@ async def test_a_client_that_may_have_no_webhooks_gets_nothing(
     assert (409, ["webhook_client_revoked"]) == (enabled.status, enabled.codes)
     again = await api.post(f"{path}/redeliver", {"position": moved[0]})
     assert (422, ["validation_error"]) == (again.status, again.codes)
+
+
+async def test_others_do_not_wait_until_a_webhook_is_disabled(
+    api: Api, receiver: Receiver, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To disable it takes a write, which may be refused or held up for long."""
+    may_write, attempts = asyncio.Event(), list[Command]()
+    submit = Committer.submit
+
+    async def hold_up(committer: Committer, command: Command, origin: Origin, **options: Any) -> Outcome:
+        if isinstance(command, DisableWebhook):
+            attempts.append(command)
+            await may_write.wait()
+        return await submit(committer, command, origin, **options)
+
+    monkeypatch.setattr(Committer, "submit", hold_up)
+    client, as_client = await limited(api, account_ids=[accounts[0]["id"]])
+    webhook = await create(as_client, receiver, "/own")
+    await create(api, receiver, "/all", topics=[])
+    assert 200 == (await api.delete(f"/v1/clients/{client['id']}")).status
+    await until(lambda: attempts)
+    await reach_end(api, receiver)
+    await create(api, receiver, "/new")
+    moved = await move(api, accounts, 2)
+    await until(lambda: receiver.positions("/new"))
+    assert (moved, [], 1) == (receiver.positions("/new"), receiver.positions("/own"), len(attempts))
+    may_write.set()
+    await until(lambda: _is_disabled(api, webhook))
 
 
 async def _is_disabled(api: Api, webhook: Body) -> bool:

@@ -80,6 +80,7 @@ class Engine:
         self._fleet: Fleet | None = None
         self._connection: Connection | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._disabling: dict[UUID, asyncio.Task[None]] = {}  # by webhook
         self._read_at = self._flushed_at = self._saved_at = self._cleaned_at = 0.0
         self._due: asyncio.TimerHandle | None = None
 
@@ -95,7 +96,10 @@ class Engine:
 
     def stop(self) -> None:
         """Stop all couriers."""
-        for task in () if self._fleet is None else self._fleet.cancel():
+        disabling = [*self._disabling.values()]
+        for task in disabling:
+            task.cancel()
+        for task in (*disabling, *(() if self._fleet is None else self._fleet.cancel())):
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
         self._means = self._fleet = self._connection = self._due = None
@@ -153,7 +157,7 @@ class Engine:
         found = await registry.load(connection, self._box)
         await fleet.replace(connection, found.outgoing)
         for webhook_id in found.orphans:
-            await self._disable(webhook_id, "client_revoked", None)
+            self._begin_to_disable(webhook_id)
         if fleet:
             requested = await webhooks.list_redeliveries(connection, fleet.redelivered(), durable)
             for webhook_id, requests in requested.items():
@@ -201,6 +205,13 @@ class Engine:
         if not means.journal.is_empty and now - self._flushed_at >= FLUSH_SECONDS:
             self._flushed_at, self._due = now, None
             await means.journal.flush(connection)
+
+    def _begin_to_disable(self, webhook_id: UUID) -> None:
+        """Disable the webhook of a client that may have none. The others do not wait for that: it needs a write."""
+        if webhook_id not in self._disabling:
+            task = asyncio.create_task(self._disable(webhook_id, "client_revoked", None))
+            self._disabling[webhook_id] = task
+            task.add_done_callback(lambda _: self._disabling.pop(webhook_id))
 
     async def _disable(self, webhook_id: UUID, reason: Reason, position: int | None) -> None:
         """Disable a webhook, however long the database is away."""
