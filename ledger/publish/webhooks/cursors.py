@@ -109,10 +109,20 @@ async def prune(connection: Connection, webhook_ids: Collection[UUID]) -> None:
 
 
 async def list_strays(reader: Reader) -> list[UUID]:
-    """Return the webhooks that have a cursor or deliveries, and are in no read table any more."""
+    """Return the webhooks that have a cursor or deliveries, and are in no read table any more.
+
+    Deliveries are skipped by their index, from one webhook to the next: each may have `KEPT_DELIVERIES`.
+    """
     rows = await reader.fetch(
-        """SELECT webhook_id FROM (SELECT webhook_id FROM webhook_cursors
-                                   UNION SELECT DISTINCT webhook_id FROM webhook_deliveries) AS kept
+        """WITH RECURSIVE delivering (webhook_id) AS (
+               (SELECT webhook_id FROM webhook_deliveries ORDER BY webhook_id LIMIT 1)
+               UNION ALL
+               SELECT following.webhook_id
+               FROM delivering, LATERAL (SELECT webhook_id FROM webhook_deliveries AS later
+                                         WHERE later.webhook_id > delivering.webhook_id
+                                         ORDER BY webhook_id LIMIT 1) AS following)
+           SELECT webhook_id FROM (SELECT webhook_id FROM webhook_cursors
+                                   UNION SELECT webhook_id FROM delivering) AS kept
            WHERE NOT EXISTS (SELECT FROM webhooks WHERE id = webhook_id)"""
     )
     return [row[0] for row in rows]
