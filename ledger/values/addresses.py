@@ -91,10 +91,15 @@ def is_public(address: Address) -> bool:
 
 
 def judge_address(host: str, address: Address, allowed: AllowList, *, encrypted: bool) -> str | None:
-    """Return why a request may not go to this address of a host, or None. Only allowed ones need no encryption."""
+    """Return why a request may not go to this address of a host, or None. Only allowed ones need no encryption.
+
+    The reason is for clients, so it does not tell which address a name has in a private network.
+    """
     if allowed.allows(host, address):
         return None
     if not is_public(address):
+        if parse_address(host) is None:
+            return f"must not name a host with an address of a private network: {host}"
         return f"must not be an address of a private network: {address}"
     return None if encrypted else "must begin with https://"
 

@@ -66,6 +66,7 @@ DEPENDS = (
     "must begin with https://",
     "must be a host that has an address",
     "must not be an address of a private network",
+    "must not name a host with an address of a private network",
     "must have the port 80, 443 or one from",
     "must not have a user or a password",
     "must not have a fragment",

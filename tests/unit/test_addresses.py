@@ -24,7 +24,9 @@ def test_addresses_that_are_not_public_are_refused(text: str) -> None:
     address = ip_address(text)
     assert not is_public(address)
     reason = judge_addresses("example.com", [ip_address("1.1.1.1"), address], NOTHING, encrypted=True)
-    assert f"must not be an address of a private network: {address}" == reason
+    assert reason == "must not name a host with an address of a private network: example.com"
+    reason = judge_addresses(text, [address], NOTHING, encrypted=True)
+    assert reason == f"must not be an address of a private network: {address}"
 
 
 @pytest.mark.parametrize("text", PUBLIC)

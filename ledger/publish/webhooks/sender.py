@@ -5,6 +5,7 @@ the result of another resolution. A client's endpoint can neither redirect a req
 """
 
 import asyncio
+import os
 import socket
 import ssl
 import time
@@ -14,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple
 
 import aiohttp
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ledger.publish.webhooks.lookups import Lookups
@@ -25,8 +27,11 @@ ANSWER_BYTES = 1024  # of an answer that are read and kept
 ANSWER_SECONDS = 1.0  # that an answer may take after its status
 IDLE_SECONDS = 4.0  # for which a connection is kept: less than the 5 seconds after which many servers close it
 CONNECTIONS_A_HOST = 64
+LOGGED_ADDRESSES = 8  # of a host to which no request may go
 GONE = 410
 MEDIA_TYPE = "application/cloudevents+json"
+
+log = structlog.get_logger(__name__)
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
@@ -70,7 +75,7 @@ class Sender:
                 addresses = await self._find_addresses(target)
         except (OSError, TimeoutError):
             addresses = ()
-        reason = judge_addresses(target.host, addresses, self._allowed, encrypted=target.is_encrypted)
+        reason = _judge(target, addresses, self._allowed)
         if reason is not None:
             raise ValueError(reason)
 
@@ -135,6 +140,15 @@ async def open_sender(
             yield Sender(session, resolver, allowed)
 
 
+def _judge(target: Target, addresses: Sequence[Address], allowed: AllowList) -> str | None:
+    """Return why no request may go to a host with these addresses, or None. Only the log has the addresses."""
+    reason = judge_addresses(target.host, addresses, allowed, encrypted=target.is_encrypted)
+    if reason is not None and addresses:
+        shown = [str(address) for address in addresses[:LOGGED_ADDRESSES]]
+        log.warning("a webhook may not send there", host=target.host, addresses=shown, reason=reason)
+    return reason
+
+
 class _Request:
     """A request on its way: where it goes, and the addresses to which it may connect."""
 
@@ -146,8 +160,7 @@ class _Request:
 
     def approve(self, allowed: AllowList, addresses: Sequence[Address]) -> None:
         """Let the request connect to these addresses of its host. Raises `ForbiddenAddressError`."""
-        target = self._target
-        reason = judge_addresses(target.host, addresses, allowed, encrypted=target.is_encrypted)
+        reason = _judge(self._target, addresses, allowed)
         if reason is not None:
             raise ForbiddenAddressError(f"the URL {reason}")
         self._approved.update(addresses)
@@ -155,7 +168,8 @@ class _Request:
     def check(self, address: Address | None) -> None:
         """Raise `ForbiddenAddressError` for an address that was not judged."""
         if address not in self._approved:
-            raise ForbiddenAddressError(f"the address was not judged: {address}")
+            log.error("a webhook may not connect to an address that was not judged", address=str(address))
+            raise ForbiddenAddressError("the address was not judged")
 
 
 _CURRENT: ContextVar[_Request] = ContextVar("webhook_request")
@@ -222,7 +236,8 @@ def describe_failure(failure: Exception) -> str:
     text = next((text for kind, text in _FAILURES.items() if isinstance(failure, kind)), None)
     if text is None and isinstance(failure, OSError):
         error = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else failure
-        text = f"the connection failed: {error.strerror or error}"
+        text = "the connection failed"  # the message of the error has the address
+        text += f": {os.strerror(error.errno)}" if error.errno else ""
     return text or (f"the URL {failure}" if isinstance(failure, ValueError) else type(failure).__name__)
 
 
