@@ -30,7 +30,7 @@ from ledger.service.metrics import WebhookDeliveries
 from ledger.service.operations.runner import open_operations
 from ledger.service.operations.state import Board
 from ledger.service.outage_log import OutageLog
-from ledger.service.sampling import keep_sampling
+from ledger.service.sampling import keep_sampling, sample_lookups
 from ledger.service.tracer import choose_committer, choose_remote_writer
 from ledger.settings import Settings
 from ledger.store.identity import read_identity
@@ -177,7 +177,7 @@ def _manage_runtime(
             app[STATUS] = keep_status(runtime)
             board = Board(runtime.redis, await read_identity(runtime.pool))
             app[OPERATIONS] = await stack.enter_async_context(open_operations(settings, runtime.pool, board))
-            await stack.enter_async_context(running(keep_sampling(metrics.meter, lambda: metrics.sample(runtime))))
+            await stack.enter_async_context(running(keep_sampling(metrics.meter, lambda: _sample(app))))
             if dialing is None:
                 expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
                 await stack.enter_async_context(running(expiring))
@@ -191,6 +191,11 @@ def _manage_runtime(
             yield
 
     return opened
+
+
+def _sample(app: web.Application) -> None:
+    app[METRICS].sample(app[RUNTIME])
+    sample_lookups(app[METRICS].meter, app[SENDER].lookups)
 
 
 async def _read_health(runtime: Runtime) -> dict[None, Health]:

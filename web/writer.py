@@ -18,7 +18,7 @@ from ledger.publish.webhooks.service import send_webhooks
 from ledger.runtime import open_writer_runtime
 from ledger.service.child import SERVING, configure, report, watch_parent
 from ledger.service.metrics import FAMILIES, CommitGroups, Layout, Meter, WebhookDeliveries
-from ledger.service.sampling import keep_sampling, sample
+from ledger.service.sampling import keep_sampling, sample, sample_lookups
 from ledger.service.tracer import choose_committer, open_tracing
 from ledger.settings import Settings
 from ledger.write.crossings import watch_balances
@@ -51,7 +51,13 @@ async def _serve(
         watch, create = CommitGroups(meter).signalling(signal), choose_committer(tracer)
         opening = open_writer_runtime(settings, watch=watch, create_committer=create)
         runtime = await stack.enter_async_context(opening)
-        await stack.enter_async_context(running(keep_sampling(meter, lambda: sample(meter, runtime))))
+        sender = await stack.enter_async_context(open_sender(settings.webhook_allow_list()))
+
+        def take_sample() -> None:
+            sample(meter, runtime)
+            sample_lookups(meter, sender.lookups)
+
+        await stack.enter_async_context(running(keep_sampling(meter, take_sample)))
         expiring = Expirer(runtime.pool, runtime.committer).follow(settings.ledger_expiry_seconds)
         await stack.enter_async_context(running(expiring))
         executing = Scheduler(runtime.pool, runtime.committer, settings.roles_with_second_factor())
@@ -59,7 +65,6 @@ async def _serve(
         await stack.enter_async_context(running(watch_balances(settings, runtime.committer)))
         recording = OperationRecorder(runtime.pool, runtime.committer).follow()
         await stack.enter_async_context(running(recording))
-        sender = await stack.enter_async_context(open_sender(settings.webhook_allow_list()))
         sending = send_webhooks(runtime, signal, WebhookDeliveries(meter), sender)
         await stack.enter_async_context(running(sending))
         server = Server(runtime.committer, accepting, frame_bytes=settings.frame_bytes())

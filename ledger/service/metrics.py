@@ -116,6 +116,13 @@ WEBHOOK_SECONDS = Family(
     bounds=(*SECONDS, *_in_microseconds(60, 600, 3600)),
     scale=MICROSECONDS,
 )
+WEBHOOK_LOOKUPS = Family(
+    "ledger_webhook_lookups_waiting",
+    "Names of webhooks' hosts that wait for a thread: one of many, or of the few for names that were not found.",
+    "gauge",
+    ("threads",),
+    (("many",), ("few",)),
+)
 PUBLISHED_EVENTS = Family(
     "ledger_published_events", "Events that a broker has stored.", "counter", ("broker",), [(name,) for name in BROKERS]
 )
@@ -132,7 +139,7 @@ PID = Family("ledger_worker_pid", "The process id of a worker.", "gauge")
 FAMILIES = (
     *(BATCH_COMMANDS, COMMIT_SECONDS, WAITING, IN_FLIGHT, CONNECTIONS, OLDEST_COMMAND, WRITE_AGE, EARLY_TOKENS),
     *(REVOCATION_CACHE_TRUSTED, LOOP_LAG, STARTS, PID, SWAPPED_PASSWORDS, WEBHOOK_ATTEMPTS, WEBHOOK_SECONDS),
-    *(PUBLISHED_EVENTS, PUBLISH_FAILURES),
+    *(PUBLISHED_EVENTS, PUBLISH_FAILURES, WEBHOOK_LOOKUPS),
 )
 
 

@@ -30,6 +30,13 @@ class Sampled(Protocol):
         """Its view of the cache."""
 
 
+class LookingUp(Protocol):
+    """What looks up the names of webhooks' hosts."""
+
+    def count_waiting(self) -> tuple[int, int]:
+        """Return how many names wait for one of the many threads, and for one of the few."""
+
+
 async def keep_sampling(meter: Meter, take_sample: Callable[[], None]) -> None:
     """Sample the gauges every second for as long as the process runs."""
     while True:
@@ -50,3 +57,10 @@ def sample(meter: Meter, sampled: Sampled) -> None:
     meter.set(metrics.CONNECTIONS, idle, "idle")
     meter.set(metrics.CONNECTIONS, sampled.pool.get_size() - idle, "used")
     meter.set(metrics.REVOCATION_CACHE_TRUSTED, sampled.revocation_cache.is_trusted())
+
+
+def sample_lookups(meter: Meter, lookups: LookingUp) -> None:
+    """Set the gauges of names that wait to be looked up."""
+    many, few = lookups.count_waiting()
+    meter.set(metrics.WEBHOOK_LOOKUPS, many, "many")
+    meter.set(metrics.WEBHOOK_LOOKUPS, few, "few")

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import aiohttp
 import pytest
@@ -14,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from ledger.followers.follower import STATES
+from ledger.publish.webhooks import lookups
 from ledger.service import metrics
 from ledger.service.metrics import Family, Layout, Meter
 from ledger.settings import Settings
@@ -161,6 +164,33 @@ async def test_webhooks_and_their_deliveries_are_metrics(api: Api) -> None:
     assert 1 <= value(found, "ledger_webhook_attempts_total", outcome="failed")
     assert 1 == value(found, "ledger_webhook_delay_seconds_count")
     assert 0 < value(found, "ledger_webhooks_behind_seconds")
+
+
+async def test_names_that_wait_to_be_looked_up_are_a_metric(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+
+    def hang(host: str) -> NoReturn:
+        is_over.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, host)
+
+    async def count() -> tuple[float, float]:
+        found = await scrape(api)
+        name = "ledger_webhook_lookups_waiting"
+        many, few = (value(found, name, threads=threads, worker="0") for threads in ("many", "few"))
+        return many, few
+
+    async def is_waiting(expected: tuple[float, float]) -> bool:
+        return await count() == expected
+
+    monkeypatch.setattr(lookups, "_look_up", hang)
+    names = [f"https://{number}.example.com" for number in range(lookups.AT_ONCE + 2)]
+    asked = [asyncio.create_task(api.post("/v1/webhooks", {"url": name})) for name in names]
+    try:
+        await until(lambda: is_waiting((2, 0)))
+    finally:
+        is_over.set()
+    assert {422} == {answer.status for answer in await asyncio.gather(*asked)}
+    await until(lambda: is_waiting((0, 0)))
 
 
 async def _is_one(count: Callable[[str], Awaitable[float]], state: str) -> bool:

@@ -23,6 +23,7 @@ class Lookups:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="names")
         self._few_threads = ThreadPoolExecutor(DOUBTFUL_AT_ONCE, thread_name_prefix="doubtful names")
+        self._waiting: dict[str, bool] = {}  # the names that no thread looks up yet; True for those of the few threads
         self._running: dict[str, _Found] = {}
         self._doubtful: dict[str, None] = {}  # an ordered set
 
@@ -30,18 +31,30 @@ class Lookups:
         """Return the addresses of a host. Raises `OSError`."""
         found = self._running.get(host)
         if found is None:
-            threads = self._few_threads if host in self._doubtful else self._threads
-            found = self._running[host] = asyncio.get_running_loop().run_in_executor(threads, _look_up, host)
+            is_doubtful = self._waiting[host] = host in self._doubtful
+            threads = self._few_threads if is_doubtful else self._threads
+            found = self._running[host] = asyncio.get_running_loop().run_in_executor(threads, self._begin, host)
             found.add_done_callback(lambda done: self._note(host, done))
         return await asyncio.shield(found)
+
+    def count_waiting(self) -> tuple[int, int]:
+        """Return how many names wait for one of the many threads, and for one of the few."""
+        waiting = [*self._waiting.values()]
+        return waiting.count(False), waiting.count(True)
 
     def close(self) -> None:
         """Begin no more lookups."""
         for threads in (self._threads, self._few_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
+    def _begin(self, host: str) -> list[Address]:
+        """Look up a name, in a thread."""
+        self._waiting.pop(host, None)
+        return _look_up(host)
+
     def _note(self, host: str, done: _Found) -> None:
         del self._running[host]
+        self._waiting.pop(host, None)  # no thread has begun, if it was cancelled
         self._doubtful.pop(host, None)
         if done.cancelled() or done.exception() is not None:
             self._doubtful[host] = None

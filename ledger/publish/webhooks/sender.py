@@ -62,7 +62,8 @@ class Answer(NamedTuple):
 class Sender:
     """Sends the messages of webhooks. It is opened by `open_sender`."""
 
-    def __init__(self, session: aiohttp.ClientSession, resolve: Resolve, allowed: AllowList) -> None:
+    def __init__(self, session: aiohttp.ClientSession, resolve: Resolve, allowed: AllowList, lookups: Lookups) -> None:
+        self.lookups = lookups
         self._session = session
         self._resolve = resolve
         self._allowed = allowed
@@ -137,7 +138,7 @@ async def open_sender(
             auto_decompress=False,
             trust_env=False,
         ) as session:
-            yield Sender(session, resolver, allowed)
+            yield Sender(session, resolver, allowed, lookups)
 
 
 def _judge(target: Target, addresses: Sequence[Address], allowed: AllowList) -> str | None:

@@ -67,9 +67,22 @@ async def test_names_that_failed_take_few_threads(lookups: Lookups, servers: Nam
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert [FOUND] == await lookups.find("hooks.example", 443)
     await until(lambda: servers.asked.total() == DOUBTFUL_AT_ONCE + 1)
+    assert (0, len(names) - DOUBTFUL_AT_ONCE) == lookups.count_waiting()
     servers.give_up.set()
     await asyncio.gather(*again, return_exceptions=True)
     assert len(names) + 1 == servers.asked.total()
+    assert (0, 0) == lookups.count_waiting()
+
+
+async def test_names_that_wait_for_a_thread_are_counted(lookups: Lookups, servers: NameServers) -> None:
+    tasks = [asyncio.create_task(lookups.find(f"dead{number}.example", 443)) for number in range(AT_ONCE + 3)]
+    await until(lambda: servers.asked.total() == AT_ONCE)
+    assert (3, 0) == lookups.count_waiting()
+    lookups.close()  # those that wait are looked up no more
+    servers.give_up.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (0, 0) == lookups.count_waiting()
+    assert AT_ONCE == servers.asked.total()
 
 
 async def test_a_name_is_looked_up_once_for_all_that_wait(lookups: Lookups, servers: NameServers) -> None:
