@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from ledger.events.notices import encode_start
 from ledger.publish.destination import Cursor, DestinationError, ForeignMessageError, Outgoing
@@ -23,6 +24,8 @@ BATCH_EVENTS, BATCH_BYTES = 1000, 1_000_000  # JetStream takes no more messages 
 NO_MESSAGE = 10037  # the code of JetStream for a sequence without a message
 MESSAGE_ID, CONTENT_TYPE = "Nats-Msg-Id", "Content-Type: application/cloudevents+json"
 START_TOPIC = "_start"  # of the message that begins a replay: no event has such a topic
+
+log = structlog.get_logger(__name__)
 
 
 class JetStream:
@@ -54,6 +57,8 @@ class JetStream:
             return Cursor(position, base64.b64decode(message.get("data", "")))
         if state["first_seq"] < self._sequence:  # the replay was killed before it purged
             await self._purge()
+            purged = self._sequence - state["first_seq"]
+            log.warning("a replay that was killed is complete", destination=self.name, after=position, purged=purged)
         return Cursor(position)
 
     async def publish(self, events: Sequence[Outgoing]) -> None:

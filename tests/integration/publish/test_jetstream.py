@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.cli.publish import COLUMNS
 from ledger.commands.account_labels import LabelChange
@@ -172,7 +173,11 @@ async def test_a_replay_that_was_killed_before_it_purged_is_completed(
             with pytest.raises(ConnectionResetError):
                 await replaying.start_again(0)
         assert 3 == len(await read_messages(nats_server.url))
-        assert 0 == (await replaying.open(0)).position
+        with capture_logs() as lines:
+            for _ in range(2):
+                assert 0 == (await replaying.open(0)).position
+        completed = [line for line in lines if line["event"] == "a replay that was killed is complete"]
+        assert [(0, 2)] == [(line["after"], line["purged"]) for line in completed]
 
     (message,) = await read_messages(nats_server.url)
     assert b'"type":"ledger.publishing.started.v1"' in message.data
