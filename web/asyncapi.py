@@ -17,7 +17,7 @@ from ledger.events.cloud import MEDIA_TYPE, event_type, schema_uri
 from ledger.events.disclosure import DISCLOSED_TOPICS, SHAPES
 from ledger.events.notices import NOTICES, PUBLISHING_STARTED, WEBHOOK_TESTED
 from ledger.events.schemas import SAMPLE_LEDGER, meaning_of, model_of, sample_cloud_event
-from web.components import REF, Components
+from web.components import REF, VALUES, Components
 from web.event_models import CloudEvent
 from web.http.event_forms import FEED
 from web.http.scopes import SCOPES
@@ -230,10 +230,31 @@ def _schemas(topics: Iterable[str]) -> dict[str, Any]:
     envelope = components.schemas["CloudEvent"]
     del envelope["additionalProperties"]  # an extension may be added
     return {
-        **dict(sorted(components.schemas.items())),
+        **{name: _with_titles(schema, name) for name, schema in sorted(components.schemas.items())},
         **{f"{topic}CloudEvent": _whole(topic) for topic in topics},
         **{f"{name}CloudEvent": _fixed(name, notice.sample) for name, notice in NOTICES.items()},
     }
+
+
+def _with_titles(schema: Any, name: str) -> Any:
+    """Return a schema whose enums have titles, by which code generators name their types: by component and member."""
+    if isinstance(schema, list):
+        return [_with_titles(part, name) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    titled = {
+        key: value
+        if key in VALUES
+        else {member: _with_titles(part, name + _in_capitals(member)) for member, part in value.items()}
+        if key == "properties"
+        else _with_titles(value, name)
+        for key, value in schema.items()
+    }
+    return {"title": name, **titled} if "enum" in schema else titled
+
+
+def _in_capitals(member: str) -> str:
+    return "".join(word.capitalize() for word in member.split("_"))
 
 
 def _whole(topic: str) -> dict[str, Any]:

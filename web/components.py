@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 REF = "#/components/schemas/{}"
-_VALUES = {"examples", "enum", "const", "default"}
+VALUES = frozenset({"examples", "enum", "const", "default"})  # the keywords of a schema whose values are not schemas
 _MAX_INT32 = 2**31 - 1
 _TYPES = {str: "string", int: "integer", bool: "boolean"}
 
@@ -71,7 +71,7 @@ class Components:
             name = schema["x-component"]
             self.add(name, _without(schema, "x-component", "default"))
             return {"$ref": REF.format(name)}
-        tidied = {key: value if key in _VALUES else self.tidy(value) for key, value in schema.items()}
+        tidied = {key: value if key in VALUES else self.tidy(value) for key, value in schema.items()}
         return _without_read_only(_without_defaults(_normalize_type(tidied)))
 
     def example(self, schema: Mapping[str, Any]) -> Any:
