@@ -39,7 +39,7 @@ PARTS = (
     Part("search", "searches that few match, among a million transactions and ten thousand", 4, alone=search.measure),
     Part("revocation", "reads with and without the check for revoked tokens", 1.5, revocation_check),
     Part("publish", "transfers of a service that publishes them to NATS JetStream, against none", 3.5, publish.measure),
-    Part("webhooks", "events from their recording to an endpoint, and what sending costs", 3, alone=webhooks.measure),
+    Part("webhooks", "events from their recording to an endpoint, and what sending costs", 5, alone=webhooks.measure),
     Part("endpoints", "a dead endpoint of webhooks beside 200 healthy ones", 3, alone=endpoints.measure),
     Part("audit", "rebuilding, verifying and exporting a million events", 6, alone=audit.measure),
 )
