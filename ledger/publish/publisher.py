@@ -22,7 +22,7 @@ from ledger.store.identity import read_ledger_id
 from ledger.store.pool import connect, open_pool
 
 PAGE_EVENTS = 1000
-PAUSE_SECONDS = 0.05  # between two looks at the log
+PAUSE_SECONDS = 0.05  # between two looks at the log, so that under load a page has events of many commits
 RETRY_SECONDS = 1.0  # after an error of the broker
 CHECK_SECONDS = 2.0  # between two looks at a broker to which nothing is published
 PAUSED_SECONDS = "30s"  # after which PostgreSQL ends the session of a publisher that is paused or cut off
@@ -158,7 +158,7 @@ class Publisher:
             raise DestinationError("another process has published, or a replay was started")
         if page.events or now - self._active_at >= CHECK_SECONDS:
             self._active_at = now
-        self._has_more = page.reached > after
+        self._has_more = page.is_full
         self._position = page.reached
 
     async def _give_up(self, reason: str) -> None:

@@ -24,10 +24,11 @@ async def read_durable(reader: Reader, durable_end: DurableEnd, after: int, limi
 
 
 class Page(NamedTuple):
-    """Events that leave, and the position up to which the log was read for them."""
+    """Events that leave, and the position up to which the log was read for them. After a full page, more may follow."""
 
     events: list[Outgoing]
     reached: int
+    is_full: bool
 
 
 class Source:
@@ -49,7 +50,7 @@ class Source:
         await self._codes.learn(after, (stored.stream_id for stored in leaving if stored.topic in ACCOUNT_TOPICS))
         events = [self._convert(stored) for stored in leaving]
         self._codes.reach(stretch.reached)
-        return Page(events, stretch.reached)
+        return Page(events, stretch.reached, len(stretch.events) == limit)
 
     async def find(self, position: int) -> StoredEvent | None:
         """Return the event at a position, even if it is not durable yet."""
