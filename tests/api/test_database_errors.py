@@ -23,7 +23,7 @@ async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def proxied(serve: Serve, settings: Settings, proxy: Proxy) -> Api:
     """Serve with the database behind the proxy, and a short timeout for when it is away."""
-    return await serve(proxy.database_settings(settings).model_copy(update={"ledger_database_patience_seconds": 0.1}))
+    return await serve(proxy.database_settings(settings).model_copy(update={"ledger_database_patience_seconds": 0.5}))
 
 
 def calls_of(api: Api) -> list[tuple[str, str, Any]]:
@@ -90,7 +90,7 @@ async def test_a_token_is_not_refused_while_the_database_is_away(proxied: Api, p
 
 
 async def test_a_dropped_database_counts_as_unavailable(serve: Serve, settings: Settings) -> None:
-    api = await serve(settings.model_copy(update={"ledger_database_patience_seconds": 0.1}))
+    api = await serve(settings.model_copy(update={"ledger_database_patience_seconds": 0.5}))
     name = urlsplit(settings.database_dsn()).path.strip("/")
     connection = await asyncpg.connect(settings.database_dsn().replace(f"/{name}?", "/ledger?"))
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

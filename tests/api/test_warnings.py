@@ -11,7 +11,7 @@ from tests.support.outages import without_postgresql
 from web.handlers.auth import warn_of_proxy
 from web.http.request import RUNTIME
 
-PATIENCE = 0.1
+PATIENCE = 0.5
 
 
 def warnings(lines: list[Any], *events: str) -> list[str]:

@@ -83,7 +83,7 @@ def variables(settings: Settings, given: Secrets, proxy: Proxy, valkey: Valkey, 
         "LEDGER_SEAL_KEY_FILE": str(seal),
         "LEDGER_LOGIN_ATTEMPTS_PER_ACCOUNT": str(ATTEMPTS),
         "LEDGER_LOGIN_WINDOW_SECONDS": "86400",  # counters must not expire before the search
-        "LEDGER_DATABASE_PATIENCE_SECONDS": "0.2",
+        "LEDGER_DATABASE_PATIENCE_SECONDS": "1",
         "LEDGER_REFRESH_GRACE_SECONDS": "300",
         "LEDGER_LOG_FORMAT": "json",
         "LOG_LEVEL": "debug",
