@@ -30,7 +30,12 @@ function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** Say how to extend a session that has expired, and what to do when it is lost. */
+/** Return whether the user has to sign in again, after which what was begun goes on. */
+export function needsSignIn({ status, code }) {
+  return status === 401 || code === "login_too_old";
+}
+
+/** Say how to extend a session that has expired, and what to do when it is lost, or too old for a change. */
 export function onSession({ renew, lost }) {
   Object.assign(handlers, { renew, lost });
 }
@@ -105,10 +110,11 @@ export async function send(method, address, options = {}) {
   let response = await attempt(method, address, options);
   if (response.status === 401 && !address.startsWith("/console/session")) {
     if (await handlers.renew()) response = await attempt(method, address, options);
-    if (response.status === 401) handlers.lost();
   }
   if (response.ok || response.status === 304) return response;
-  throw new Problem(response.status, await response.json().catch(() => ({})));
+  const problem = new Problem(response.status, await response.json().catch(() => ({})));
+  if (needsSignIn(problem) && !address.startsWith("/console/session")) handlers.lost(problem);
+  throw problem;
 }
 
 async function attempt(method, address, { headers = {}, body, signal }) {

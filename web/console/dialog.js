@@ -1,7 +1,7 @@
 // Modal dialogs: nothing changes before the reader has confirmed it, and a refusal is shown where it was caused. If the
 // session is lost meanwhile, a dialog waits until the same user has signed in again.
 
-import { command, Problem } from "./api.js";
+import { command, needsSignIn, Problem } from "./api.js";
 import { copyable, fill, h, newId } from "./dom.js";
 import { who } from "./session.js";
 
@@ -84,7 +84,7 @@ function ask({ title, text, verb, isDangerous, act }) {
       dialog.close();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      if (error.status !== 401) problem.textContent = [error.message, error.help].filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(" ");
+      if (!needsSignIn(error)) problem.textContent = [error.message, error.help].filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(" ");
     } finally {
       agree.disabled = false;
     }

@@ -69,8 +69,8 @@ async function leave() {
   askToSignIn();
 }
 
-/** Ask to sign in, in the place of the view: its address stays, so that one comes back to it. */
-function askToSignIn() {
+/** Ask to sign in, in the place of the view: its address stays, so that one comes back to it. The problem says why. */
+function askToSignIn(problem = null) {
   if (document.body.classList.contains("signed-out")) return;
   feed.stop();
   showing?.abort();
@@ -79,7 +79,7 @@ function askToSignIn() {
   fill(document.getElementById("band"));
   document.title = "Sign in · Ledger";
   dispatchEvent(new Event("ledger-signed-out"));
-  fill(main, signInView(enter));
+  fill(main, signInView(enter, problem));
   main.querySelector("input").focus();
 }
 

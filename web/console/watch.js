@@ -16,6 +16,7 @@ export function watch(context, path, { every, read = () => context.get(path) }) 
   const seen = new WeakSet(); // elements that were in the page
   let timer = 0;
   let reading = null;
+  let isDue = false; // again, because something has changed since the reading began
   let readAt = api.readAt(path);
   const watched = { body: api.known(path), problem: null, stale: h("div", {}), again, region };
   const come = async () => {
@@ -39,9 +40,12 @@ export function watch(context, path, { every, read = () => context.get(path) }) 
 
   function again() {
     clearTimeout(timer);
+    isDue = reading !== null;
     reading ??= (document.hidden ? Promise.resolve() : come()).finally(() => {
       reading = null;
-      if (!context.signal.aborted) timer = setTimeout(again, document.hidden ? HIDDEN_MILLISECONDS : every(watched.body));
+      if (context.signal.aborted) return;
+      if (isDue) void again();
+      else timer = setTimeout(again, document.hidden ? HIDDEN_MILLISECONDS : every(watched.body));
     });
     return reading;
   }

@@ -1,5 +1,6 @@
 // A webhook: what it sends, how far it has come, its last deliveries, and what an admin can do about it.
 
+import { partAction } from "./actions/index.js";
 import { changeButton, openDialog } from "./dialog.js";
 import { copyable, facts, fill, h } from "./dom.js";
 import { badge, count, idOf, timeText, when } from "./format.js";
@@ -15,6 +16,26 @@ const REASONS = { requested: "by request", gone: "the answer was 410 Gone", fail
 /** Return why a webhook is disabled, or null. */
 export function reasonText({ status_reason: reason }) {
   return reason && (REASONS[reason] ?? reason);
+}
+
+/** Return the topics that a webhook sends. */
+export function topicsText({ topics }) {
+  return topics.length > 0 ? topics.join(", ") : "all that may leave the ledger";
+}
+
+/** Return which accounts the events of a webhook are about. */
+export function accountsText({ code_prefix: prefix }) {
+  return prefix === null ? "all" : `${prefix} and below`;
+}
+
+/** Return in which order a webhook sends events. */
+export function orderText({ order }) {
+  return order === "webhook" ? "of the log" : "of the log for each account";
+}
+
+/** Return until when the secret before the newest one signs, or null. */
+export function deadlineOfOlder({ secrets }) {
+  return secrets.find(({ expires_at: end }) => end !== null && new Date(end) > Date.now())?.expires_at ?? null;
 }
 
 /** Return in short what a webhook sends. */
@@ -35,7 +56,7 @@ export function webhookDetails(context, watched, id, close) {
   return h("section", { class: "details", "aria-label": "Webhook" },
     h("header", { class: "card-head" }, watched.region((url) => h("h3", {}, url), { part: (list) => find(list)?.url ?? "Webhook", lines: 1 }), h("button", { type: "button", class: "plain close", "aria-label": "Close the webhook", onclick: close }, "✕")),
     watched.region((each) => (each ? settings(each) : h("p", { class: "muted" }, "There is no such webhook.")), { part: find }),
-    watched.region(([exists, enabled]) => exists && h("div", { class: "actions start" }, buttons(context, path, enabled, { again, tell })), { part: (list) => [Boolean(find(list)), isEnabled(list)], lines: 0 }),
+    watched.region(([exists, enabled]) => exists && h("div", { class: "actions start" }, buttons(context, path, enabled, { again, tell, close })), { part: (list) => [Boolean(find(list)), isEnabled(list)], lines: 0 }),
     result,
     h("h3", {}, "Last deliveries"),
     listOf(context, path, deliveries, again),
@@ -43,20 +64,20 @@ export function webhookDetails(context, watched, id, close) {
 }
 
 function settings(each) {
-  const { progress, secrets } = each;
-  const old = secrets.find(({ expires_at: end }) => end !== null && new Date(end) > Date.now());
+  const { progress } = each;
+  const older = deadlineOfOlder(each);
   return facts([
     ["Status", [badge(each.status, each.status === "enabled" ? "good" : "plain"), reasonText(each) && h("span", { class: "muted" }, ` · ${reasonText(each)}`)]],
     progress && ["Position", `${count(progress.position)} of ${count(progress.log_end)}`],
     progress && ["Pending", eventsText(progress.pending)],
     progress?.failed_since && ["Failing since", [when(progress.failed_since, { short: true }), h("span", { class: "muted" }, ` · ${count(progress.failures)} ${progress.failures === 1 ? "attempt" : "attempts"}`)]],
     progress?.next_attempt_at && ["Next attempt", when(progress.next_attempt_at, { short: true })],
-    ["Topics", h("span", {}, each.topics.length > 0 ? each.topics.join(", ") : "all that may leave the ledger")],
-    each.code_prefix !== null && ["Accounts", h("span", {}, `${each.code_prefix} and below`)],
-    ["Order", each.order === "webhook" ? "of the log" : "of the log for each account"],
+    ["Events", h("span", {}, topicsText(each))],
+    ["Accounts", h("span", {}, accountsText(each))],
+    ["Order", orderText(each)],
     each.description !== null && ["Description", h("span", {}, each.description)],
     ["Belongs to", each.client_id === null ? "the admins" : actorLink(each.client_id)],
-    ["Secret", old ? ["rotated: the older one signs until ", when(old.expires_at, { short: true })] : "one"],
+    ["Secret", older ? ["rotated: the one before signs until ", when(older, { short: true })] : "one"],
     ["Created", when(each.created_at)],
     ["Id", idOf(each.id)],
   ]);
@@ -66,13 +87,17 @@ function eventsText(number) {
   return number === 0 ? "nothing" : `${count(number)} ${number === 1 ? "event" : "events"}`;
 }
 
-function buttons(context, path, isEnabled, { again, tell }) {
+function buttons(context, path, isEnabled, { again, tell, close }) {
   const both = { roles: ["admin"], done: again };
+  const read = () => context.get(path);
   return [
     changeButton(context, "Send a test", { ...both, title: "Send a test?", text: "A signed event that is not in the log goes to the address. The answer is shown here.", verb: "Send it", request: { path: `${path}/test` }, done: tell }),
     isEnabled
       ? changeButton(context, "Disable", { ...both, isDangerous: true, title: "Disable this webhook?", text: "It sends nothing until it is enabled again. The events wait in the log.", request: { path: `${path}/disable` } })
       : changeButton(context, "Enable", { ...both, title: "Enable this webhook?", text: "It continues where it was disabled: the events since then are sent, in order.", request: { path: `${path}/enable`, body: {} } }),
+    partAction(context, "changeWebhook", { read, onMade: again }),
+    partAction(context, "rotateSecret", { read, onMade: again }),
+    partAction(context, "deleteWebhook", { read, onMade: close, onClosed: close }),
   ];
 }
 

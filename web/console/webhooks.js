@@ -1,5 +1,6 @@
 // Webhooks: where events of the ledger are sent, and how far each has come. One of them can be opened.
 
+import { partAction } from "./actions/index.js";
 import { Problem } from "./api.js";
 import { card, fill, h, state } from "./dom.js";
 import { badge, count, when } from "./format.js";
@@ -34,12 +35,13 @@ export function webhooks(context) {
     opened = id && { id, ending: new AbortController() };
     fill(details, id && webhookDetails(until(context, opened.ending.signal), watched, id, () => open(null)));
   };
+  const create = partAction(context, "createWebhook", { onMade: ({ id }) => open(id) });
   const open = (id) => {
     show(id);
     keep("webhook", id);
-    if (!id) return grid?.focus();
-    details.scrollIntoView({ block: "nearest" });
     void watched.again();
+    if (id) details.scrollIntoView({ block: "nearest" });
+    else (grid?.isConnected ? grid : create)?.focus();
   };
   const list = watched.region((items) => {
     if (items.length === 0) { grid = null; return none(); }
@@ -52,11 +54,11 @@ export function webhooks(context) {
     return grid;
   });
   if (context.query.get("webhook")) show(context.query.get("webhook"));
-  return card("Webhooks", [h("div", { class: "side-main" }, list, details), watched.stale]);
+  return card("Webhooks", [h("div", { class: "side-main" }, list, details), watched.stale], { actions: create });
 }
 
 function none() {
-  return state("empty", "No webhook", "A webhook sends events of the ledger, signed and in order, to an address of yours as they happen. A client creates one with POST /v1/webhooks.",
+  return state("empty", "No webhook", "A webhook sends events of the ledger, signed and in order, to an address of yours as they happen.",
     h("a", { href: "/docs", target: "_blank", rel: "noopener", class: "name" }, "API documentation"));
 }
 

@@ -33,10 +33,19 @@ export function field({ name, label, control, input = control, hint = null, note
 }
 
 /** Return a field for a text. */
-export function textField({ name, label, value = "", hint, isExtra, isRequired = false, list = null, maxlength }) {
-  const input = h("input", { name, value, autocomplete: "off", spellcheck: "false", maxlength, list });
+export function textField({ name, label, value = "", hint, isExtra, isRequired = false, list = null, maxlength, inputmode }) {
+  const input = h("input", { name, value, autocomplete: "off", spellcheck: "false", maxlength, list, inputmode });
   const read = () => input.value.trim() || undefined;
   return field({ name, label, control: input, hint, isExtra, read, flaw: (isTyping) => (isRequired && !isTyping && !read() ? "This is needed" : null) });
+}
+
+/** Return a field for a position of the log. */
+export function positionField({ name, label, hint, isExtra }) {
+  const input = h("input", { name, inputmode: "numeric", autocomplete: "off" });
+  const typed = () => input.value.replace(/[#,\s]/g, "");
+  const isPosition = () => /^\d+$/.test(typed()) && Number(typed()) >= 1 && Number.isSafeInteger(Number(typed()));
+  const flaw = () => (typed() === "" || isPosition() ? null : "This is not a position: a whole number from 1");
+  return field({ name, label, control: input, hint, isExtra, read: () => (isPosition() ? Number(typed()) : undefined), flaw });
 }
 
 /** Return a field with choices, each a value and its text. */

@@ -6,6 +6,7 @@ import { h } from "../dom.js";
 const move = () => import("./move.js");
 const settle = () => import("./settle.js");
 const account = () => import("./account.js");
+const webhook = () => import("./webhook.js");
 
 /** A row for each action: its text, the roles that may, and the module that has a function of the same name. */
 const ACTIONS = {
@@ -22,6 +23,10 @@ const ACTIONS = {
   cancel: { text: "Cancel", roles: ["admin", "customer"], load: settle },
   reverse: { text: "Reverse", roles: ["admin"], load: settle },
   amend: { text: "Amend", roles: ["admin"], load: settle },
+  createWebhook: { text: "New webhook", roles: ["admin"], load: webhook },
+  changeWebhook: { text: "Change…", roles: ["admin"], load: webhook },
+  rotateSecret: { text: "Rotate the secret…", roles: ["admin"], load: webhook },
+  deleteWebhook: { text: "Delete…", roles: ["admin"], load: webhook },
 };
 
 /** Return the buttons of a list: what can be made, such as `["open", "transfer"]`. None for roles that may not. */
@@ -53,6 +58,14 @@ function isReversed({ kind, amount_cents: cents, captured_cents: captured, rever
   return part === undefined || part >= (kind === "hold" ? captured : cents);
 }
 
+/**
+ * Return the button of an action that changes a part of a view, or null for roles that may not. `onMade(result)` draws what has changed, behind the
+ * dialog; `onClosed()` is called when that is gone, to give the focus a place if the button has none any more.
+ */
+export function partAction(context, name, { onMade, read = () => null, onClosed = () => {} }) {
+  return buttons(context, [name], read, { onMade, onClosed })[0] ?? null;
+}
+
 /** Return a menu of buttons, or null without any. */
 function menuOf(context, items) {
   if (items.length === 0) return null;
@@ -66,23 +79,35 @@ function menuOf(context, items) {
   return menu;
 }
 
-/** Return buttons; each reads what it is about when it is pressed, so that its dialog begins with what is true. */
-function buttons(context, names, read) {
+/**
+ * Return buttons; each reads what it is about when it is pressed, so that its dialog begins with what is true. The view is
+ * drawn anew after a change, unless it is still there and the `part` of it does so itself.
+ */
+function buttons(context, names, read, part = null) {
   return names.filter((name) => context.can(...ACTIONS[name].roles)).map((name) => {
     const problem = h("span", { class: "problem", role: "alert" });
+    let isDrawn = false; // what has changed, by the part
+    const made = (result) => {
+      if (!part || context.signal.aborted) return;
+      isDrawn = true;
+      part.onMade(result);
+    };
     const closed = (hasChanged) => {
+      if (isDrawn) { if (!button.isConnected) part.onClosed(); return; }
       if (!button.isConnected) document.querySelector(`main [data-action="${name}"]`)?.focus(); // the view has drawn it anew
       if (hasChanged) context.navigate(location.pathname + location.search, { replace: true });
     };
     const begin = async () => {
       problem.remove();
+      isDrawn = false;
       button.disabled = true;
       try {
         const [{ run }, module, subject] = await Promise.all([import("./run.js"), ACTIONS[name].load(), read()]);
         const action = await module[name](context, subject);
+        if (context.signal.aborted) return; // the reader has gone on in the meantime
         button.disabled = false;
         if ([document.body, document.getElementById("main")].includes(document.activeElement)) button.focus(); // it was lost while the button was disabled
-        run(action, { onClosed: closed });
+        run(action, { onMade: made, onClosed: closed });
       } catch (error) {
         problem.textContent = error instanceof Problem ? `${error.message}.` : "The service does not respond.";
         (button.closest("details") ?? button).after(problem);

@@ -1,6 +1,6 @@
 // Runs an action: its form, what a dry run says it would change, and, once somebody says "Do it", the change itself.
 
-import { Problem } from "../api.js";
+import { needsSignIn, Problem } from "../api.js";
 import { openDialog } from "../dialog.js";
 import { fill, h } from "../dom.js";
 import { reasonsOf } from "./refusals.js";
@@ -8,10 +8,11 @@ import { isUnclear, keyed, sendOnce, tryOut } from "./send.js";
 
 /**
  * Run an action: { title, text, fields, request(values), preview(result, values), made(result, values) }. `request`
- * returns { method, path, body }, `preview` (a promise of) what would change, and `made` says what was done, with links.
- * An action without fields begins with its preview. `onClosed(hasChanged)` is called when the dialog is gone.
+ * returns { method, path, body }, `preview` (a promise of) what would change, and `made` says what was done: { text,
+ * links, content, isOnce }. A dialog with content that is shown once is closed by its button only. An action without
+ * fields begins with its preview. `onMade(result)` is called at once, `onClosed(hasChanged)` when the dialog is gone.
  */
-export function run(action, { onClosed }) {
+export function run(action, { onMade = () => {}, onClosed }) {
   const fields = action.fields ?? [];
   let hasChanged = false;
   const dialog = openDialog(action.title, { size: action.isWide ? "wide" : null, onClose: () => onClosed(hasChanged) });
@@ -38,7 +39,7 @@ export function run(action, { onClosed }) {
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       asking.inert = false;
-      if (error.status === 401) return; // the dialog comes back after signing in
+      if (needsSignIn(error)) return; // the dialog comes back after signing in
       form.say(error);
       if ([document.body, dialog.element].includes(document.activeElement)) asking.querySelector(".buttons :last-child").focus();
     } finally {
@@ -65,11 +66,14 @@ export function run(action, { onClosed }) {
         const made = await sendOnce(request, { onRepeat: (number) => say(`No answer yet. Asking again with the same key (${number})…`, true) });
         say("", false);
         hasChanged = true;
-        show(doneOf(action.made(made ?? result, values)));
+        const done = action.made(made ?? result, values);
+        dialog.keep(Boolean(done.isOnce));
+        show(doneOf(done));
+        onMade(made ?? result);
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
         say("", false);
-        if (error.status === 401) return; // the dialog comes back after signing in
+        if (needsSignIn(error)) return; // the dialog comes back after signing in
         if (isUnclear(error)) stay(error);
         else refuse(error);
       }
@@ -90,9 +94,10 @@ export function run(action, { onClosed }) {
       h("div", { class: "buttons" }, back, doIt));
   }
 
-  function doneOf({ text, links = [] }) {
+  function doneOf({ text, links = [], content = null }) {
     return h("div", { class: "done" },
       h("p", { class: "done-text", role: "status", tabindex: "-1", "data-first": true }, h("span", { class: "good", "aria-hidden": "true" }, "✓ "), text),
+      content,
       h("div", { class: "buttons" }, links.map((link) => { link.addEventListener("click", () => { hasChanged = false; dialog.close(); }); return link; }),
         h("button", { type: "button", class: "primary", onclick: () => dialog.close() }, "Close")));
   }

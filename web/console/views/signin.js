@@ -3,8 +3,8 @@
 import { h } from "../dom.js";
 import { signIn } from "../session.js";
 
-/** Return the form; `onSignedIn` is called with nothing once somebody has signed in. */
-export function signInView(onSignedIn) {
+/** Return the form; `onSignedIn` is called with nothing once somebody has signed in. A problem of the API says why one must. */
+export function signInView(onSignedIn, reason = null) {
   const name = field("Username", { autocomplete: "username", required: true, autocapitalize: "none" });
   const password = field("Password", { type: "password", autocomplete: "current-password", required: true });
   const code = field("One-time or recovery code", { autocomplete: "one-time-code", inputmode: "text" });
@@ -33,9 +33,14 @@ export function signInView(onSignedIn) {
   };
   return h("div", { class: "sign-in" },
     h("h1", {}, "Ledger"),
-    h("p", { class: "muted" }, "Sign in to look at the books."),
+    h("p", { class: "muted" }, reason ? whyAgain(reason) : "Sign in to look at the books."),
     !isSecureContext && h("p", { class: "problem", role: "alert" }, "Signing in needs TLS: open the console by an address that begins with https."),
     h("form", { onsubmit: send }, name.label, password.label, code.label, problem, button));
+}
+
+function whyAgain({ code }) {
+  const why = code === "login_too_old" ? "This change needs a recent login." : "Your session has ended.";
+  return `${why} Sign in again to go on where you were.`;
 }
 
 function field(text, attributes) {
