@@ -123,6 +123,47 @@ async def test_an_empty_ledger_says_how_to_begin(console: Console) -> None:
     await console.sees("No accounts yet")
     await console.sees("No transactions yet")
     await console.sees("0 this minute, 0 in the hour")
+    for path in ("/accounts", "/reports"):
+        await console.open(path)
+        await console.sees("Open an account, and its balance appears here.")
+
+
+async def test_a_time_before_the_first_account_invites_to_nothing_that_cannot_be_done(
+    console: Console, api: Api
+) -> None:
+    customer = await api.new_user(roles="customer")
+    await open_books(api)
+    await api.new_account(customer["id"], 100)
+
+    await console.open("?at=2")
+    for path in ("?at=2", "/accounts?at=2", "/reports?at=2"):
+        await console.open(path)
+        await console.sees("No accounts at this point in time")
+        assert "Open an account" not in await console.run("document.querySelector('main').innerText")
+    for path in ("?at=2", "/transactions?at=2"):
+        await console.open(path)
+        await console.sees("No transactions by this point in time")
+    await console.open("/transactions?at=2&kind=hold")
+    await console.sees("No transaction fits")
+    await console.change_user(customer["username"])
+    await console.open("?at=2001-01-01T00:00:00Z")
+    await console.sees("You owned no account at this point in time")
+
+
+async def test_an_auditor_of_an_empty_ledger_is_not_told_to_open_accounts(console: Console, api: Api) -> None:
+    auditor = await api.new_user(roles="auditor")
+    await console.open("", auditor["username"], PASSWORD)
+
+    await console.sees("Once an admin opens one, its balance appears here.")
+
+
+async def test_groups_are_open_after_a_time_without_accounts(console: Console, api: Api) -> None:
+    await open_books(api)
+    await console.open("/accounts?at=2")
+    await console.sees("No accounts at this point in time")
+    await console.open("/accounts")
+
+    await console.sees("alice")
 
 
 async def test_hostile_names_are_text(console: Console, api: Api) -> None:

@@ -58,6 +58,19 @@ export function state(kind, title, text = "", action = null) {
     action);
 }
 
+/** Return what a view shows instead of accounts if the user sees none, now or at the point in time. */
+export function noAccounts({ isNow, can }) {
+  const isReader = can("admin", "auditor");
+  if (!isNow) return isReader ? state("empty", "No accounts at this point in time", "The first one was opened later.") : state("empty", "You owned no account at this point in time");
+  if (!isReader) return state("empty", "You own no account", "An admin can open one for you.");
+  return state("empty", "No accounts yet", can("admin") ? "Open an account, and its balance appears here." : "Once an admin opens one, its balance appears here.");
+}
+
+/** Return what a view shows instead of transactions if there are none, now or at the point in time. */
+export function noTransactions({ isNow }) {
+  return isNow ? state("empty", "No transactions yet", "The first one appears here once it is recorded.") : state("empty", "No transactions by this point in time");
+}
+
 /** Return the state that shows a problem of the API; `again` repeats what failed. */
 export function problemState(problem, again = null) {
   const retry = again && h("button", { type: "button", onclick: again }, "Try again");

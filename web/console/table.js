@@ -17,7 +17,8 @@ export function fromArray(items) {
 /**
  * Return a table. A column has a `title` (screen readers say "Action" if it has none), a `cell(item)`, a `width` of CSS
  * grid, and maybe `end: true` (aligned to the end), `from` and `upto` (the widths in pixels at which it is shown).
- * `source` loads pages by their address. `onOpen(item)` is called by Enter and a click on a row. In a tree,
+ * `source` loads pages by their address. `empty` is what is said without rows, or a function that returns a state.
+ * `onOpen(item)` is called by Enter and a click on a row. In a tree,
  * `treeOf(item)` returns its level, whether it is open (null for a leaf), and how to `toggle(isOpen)` it. The element
  * has `reload(source)`, `update(items)` (all items of an array, in the place of those before), `prepend(items)` and
  * `focusFirst()`.
@@ -37,7 +38,7 @@ export function table({ label, columns, source, onOpen = null, empty = "Nothing 
   function draw() {
     frame = 0;
     if (model.failure && model.count === 0) return stand(problemState(model.failure, () => model.reset(model.first, model.loader)));
-    if (model.count === 0 && model.isComplete) return stand(state("empty", empty));
+    if (model.count === 0 && model.isComplete) return stand(typeof empty === "function" ? empty() : state("empty", empty));
     if (rows.size === 0) fill(body);
     body.style.setProperty("height", `${(model.count + (model.isComplete ? 0 : 1)) * rowHeight}px`);
     grid.setAttribute("aria-rowcount", model.isComplete ? String(model.count + 1) : "-1");

@@ -2,7 +2,7 @@
 
 import { accountsAt } from "../account_list.js";
 import { newActions } from "../actions/index.js";
-import { fill, h } from "../dom.js";
+import { fill, h, noAccounts, state } from "../dom.js";
 import { count, money, statusBadge, words } from "../format.js";
 import { groupSums } from "../group_sums.js";
 import { accountLink, userLink } from "../names.js";
@@ -37,7 +37,7 @@ export async function show(context) {
   const draw = () => {
     const given = Object.fromEntries(new FormData(form));
     const tree = buildTree(list.accounts.filter((account) => matches(account, given, list.textOf(account))));
-    open ??= openAtFirst(tree, ROWS_AT_FIRST);
+    if (tree.count > 0) open ??= openAtFirst(tree, ROWS_AT_FIRST);
     currencies = [...tree.sums].sort(([one, { count: few }], [other, { count: many }]) => few - many || order.compare(other, one)).map(([currency]) => currency);
     rows = rowsOf(tree, given.q ? null : open);
     isAll = !given.q && !given.type && !given.status;
@@ -56,7 +56,7 @@ export async function show(context) {
     columns: columns(context, () => currencies),
     source: fromArray(rows),
     onOpen: openRow,
-    empty: "No account fits",
+    empty: () => (isAll ? noAccounts(context) : state("empty", "No account fits")),
     treeOf: (row) => ({ level: row.level + 1, isOpen: row.account ? null : row.isOpen, toggle: (isOpen) => toggle(row, isOpen) }),
   });
 

@@ -1,7 +1,7 @@
 // The overview: whether the books balance, and what happens right now.
 
 import { activityChart, minutesOf, movesMoney } from "../activity.js";
-import { card, facts, fill, h, loading, state } from "../dom.js";
+import { card, facts, fill, h, loading, noAccounts, noTransactions, state } from "../dom.js";
 import { ago, amount, badge, count, money, when, words } from "../format.js";
 import { ageBars, ageCounts, readHolds, timeOf } from "../hold_ages.js";
 import { accountLink, learn } from "../names.js";
@@ -33,7 +33,7 @@ const link = (context, path, text, query = {}) => h("a", { href: context.link(pa
 /** Return the sums by currency and type. */
 function books(context) {
   const panel = context.panel("/v1/ledger/reports/trial-balance", { query: { depth: 1 }, at: true, live: true }, ({ currencies }) => {
-    if (currencies.length === 0) return state("empty", "No accounts yet", "Open an account, and its balance appears here.");
+    if (currencies.length === 0) return noAccounts(context);
     const rest = currencies.length - MOST;
     const largest = [...currencies].sort((one, other) => other.accounts - one.accounts);
     return [h("div", { class: "tiles books" }, largest.slice(0, MOST).map(currencyTile)), rest > 0 && h("p", { class: "muted more" }, `and ${rest} more in the trial balance`)];
@@ -141,7 +141,7 @@ async function pastHolds(context) {
 function ownAccounts(context) {
   return card("Your accounts", context.panel("/v1/accounts", { query: { limit: 1000 }, at: true, live: true }, (accounts) => {
     learn("account", accounts);
-    if (accounts.length === 0) return state("empty", "You own no account", "An admin can open one for you.");
+    if (accounts.length === 0) return noAccounts(context);
     const rest = accounts.length - MOST;
     return [ownSums(accounts), h("div", { class: "tiles" }, accounts.slice(0, MOST).map(accountTile)), rest > 0 && h("p", { class: "muted more" }, `and ${count(rest)} more`)];
   }), { actions: link(context, "/accounts", "All accounts") });
@@ -178,7 +178,7 @@ function newest(context) {
     const known = new Map(shown.map((each) => [each.id, each]));
     fresh = new Set(isFirst ? [] : transactions.filter((each) => !known.has(each.id)).map((each) => each.id));
     shown = transactions;
-    if (transactions.length === 0) return state("empty", "No transactions yet", "The first one appears here as soon as it is recorded.");
+    if (transactions.length === 0) return noTransactions(context);
     table.style.setProperty("--by", String(Math.min(fresh.size, 3)));
     table.update(transactions);
     return table;

@@ -1,7 +1,7 @@
 // The reports of accountants: trial balance, balance sheet and income statement, to read, to print and to save.
 
 import { save } from "../download.js";
-import { h, state } from "../dom.js";
+import { h, noAccounts, state } from "../dom.js";
 import { amount, count, timeText } from "../format.js";
 import { timeOf } from "../hold_ages.js";
 import { datesOf, dateOf, monthsBefore, PERIODS } from "../periods.js";
@@ -82,7 +82,7 @@ function filters(context, given) {
 }
 
 function draw(context, given, body, other) {
-  if (body.currencies.length === 0) return state("empty", "No accounts yet", given.currency ? `There is no account in ${given.currency}.` : "Open an account, and it appears here.");
+  if (body.currencies.length === 0) return given.currency ? state("empty", `No account in ${given.currency}`) : noAccounts(context);
   const currencies = body.currencies.map((books) => (other ? compared(books, other.body.currencies.find((each) => each.currency === books.currency)) : books));
   const columns = columnsOf(given, body, other);
   const csv = () => save(new Blob([csvOf(currencies, columns)], { type: "text/csv" }), `${given.report}-${body.position}.csv`);

@@ -1,7 +1,7 @@
 // The list of transactions, newest first, with filters in the address.
 
 import { newActions } from "../actions/index.js";
-import { h } from "../dom.js";
+import { h, noTransactions, state } from "../dom.js";
 import { money, statusBadge, when, words } from "../format.js";
 import { accountLink, transactionLink } from "../names.js";
 import { fromArray, table } from "../table.js";
@@ -19,7 +19,8 @@ const FILTERS = [
 export async function show(context) {
   const given = Object.fromEntries(context.query);
   const source = context.source("/v1/transactions", { query: given, at: true });
-  const grid = table({ ...described(context), source });
+  const empty = () => (context.query.size > 0 ? state("empty", "No transaction fits") : noTransactions(context));
+  const grid = table({ label: title, columns: COLUMNS, source, onOpen: (each) => context.navigate(`/transactions/${each.id}`), empty });
   return h("div", { class: "full" },
     h("header", { class: "view-head" }, h("h1", {}, title), filters(context, given), h("div", { class: "actions" }, newActions(context, ["transfer", "hold", "entry"]))),
     grid);
@@ -36,10 +37,6 @@ function filters(context, given) {
       ? h("select", { name, class: given[name] ? "set" : null }, h("option", { value: "" }, `Any ${text.toLowerCase()}`), choices.map((choice) => h("option", { value: choice, selected: given[name] === choice }, choice)))
       : h("input", { name, value: given[name] ?? "", placeholder: text, autocomplete: "off", spellcheck: "false" }))));
   return form;
-}
-
-function described(context) {
-  return { label: title, columns: COLUMNS, onOpen: (each) => context.navigate(`/transactions/${each.id}`), empty: "No transaction fits" };
 }
 
 /** Return a table of a few transactions, without a height of its own. */
