@@ -77,7 +77,7 @@ function settings(each) {
     ["Order", orderText(each)],
     each.description !== null && ["Description", h("span", {}, each.description)],
     ["Belongs to", each.client_id === null ? "the admins" : actorLink(each.client_id)],
-    ["Secret", older ? ["rotated: the one before signs until ", when(older, { short: true })] : "one"],
+    ["Secret", older ? ["two sign, the older one until ", when(older, { short: true })] : "one signs"],
     ["Created", when(each.created_at)],
     ["Id", idOf(each.id)],
   ]);

@@ -35,7 +35,7 @@ export function webhooks(context) {
     opened = id && { id, ending: new AbortController() };
     fill(details, id && webhookDetails(until(context, opened.ending.signal), watched, id, () => open(null)));
   };
-  const create = partAction(context, "createWebhook", { onMade: ({ id }) => open(id) });
+  const create = partAction(context, "createWebhook", { onMade: ({ id }) => void watched.again().then(() => { if (!context.signal.aborted) open(id); }) });
   const open = (id) => {
     show(id);
     keep("webhook", id);

@@ -6,7 +6,7 @@ import { field } from "./fields.js";
 
 const ADDRESS = "/asyncapi.json"; // lists all events that leave the ledger, and what each is about
 
-/** Return the field; `known` are the topics that a webhook has. It reads as [] for all events. */
+/** Return the field; `known` are the topics that a webhook has, which come first. It reads as [] for all events. */
 export function topicsField({ known = [] } = {}) {
   const chosen = new Set(known);
   const choice = h("select", { name: "which" }, [["all", "All events that may leave the ledger"], ["some", "Only these…"]].map(([value, text]) => h("option", { value, selected: (value === "some") === known.length > 0 }, text)));
@@ -32,7 +32,7 @@ export function topicsField({ known = [] } = {}) {
     if (rows) return;
     fill(list, h("p", { class: "muted" }, "Loading…"));
     try {
-      rows = (await topics()).map((each) => rowOf(each, chosen, count));
+      rows = (await topics()).sort((one, other) => chosen.has(other.topic) - chosen.has(one.topic)).map((each) => rowOf(each, chosen, count));
       fill(list, rows.map(({ element }) => element));
       find();
     } catch (problem) {

@@ -14,16 +14,16 @@ const DAY = 86_400; // seconds
 const MOST_URL = 2048; // characters
 const MEMBERS = { url: "Address", topics: "Events", code_prefix: "Accounts", order: "Order", description: "Description" };
 const ORDERS = [["webhook", "Each event waits until the one before it is delivered"], ["account", "An event waits only for earlier ones about the same account"]];
-const OVERLAPS = [[DAY, "A day"], [3600, "An hour"], [7 * DAY, "A week"], [30 * DAY, "30 days"], [0, "No longer: it ends at once"]];
-const SHOWN_ONCE = "Copy the secret now: it is shown only this once. The endpoint needs it to verify that a request comes from this ledger.";
+const OVERLAPS = [[DAY, "A day"], [3600, "An hour"], [7 * DAY, "A week"], [30 * DAY, "30 days"], [0, "Not at all: it ends at once"]];
+const SHOWN_ONCE = "Copy the secret now: it is shown only this once. With it, the endpoint verifies that a request comes from this ledger.";
 
 const strong = (text) => h("strong", { class: "given" }, text);
 
 function settingFields({ url = "", topics = [], code_prefix: prefix, order = "webhook", description } = {}, isExtra = false) {
   return [
-    textField({ name: "url", label: "Address", value: url, isRequired: true, maxlength: MOST_URL, inputmode: "url", hint: "A URL that begins with https://. It must not lead into the network of the service." }),
+    textField({ name: "url", label: "Address", value: url, isRequired: true, maxlength: MOST_URL, inputmode: "url", hint: "A URL that begins with https:// and does not lead into the service's own network." }),
     topicsField({ known: topics }),
-    textField({ name: "code_prefix", label: "Accounts", value: prefix ?? "", hint: "A code, such as users:. Only events about accounts with this code, or one below it, are sent. Empty: all." }),
+    textField({ name: "code_prefix", label: "Accounts", value: prefix ?? "", hint: "Only events about accounts with this code, such as users:bob, or one below it. Empty: all accounts." }),
     choiceField({ name: "order", label: "Order", choices: ORDERS, value: order, isExtra }),
     textField({ name: "description", label: "Description", value: description ?? "", maxlength: 500, hint: "For people: it is never sent.", isExtra }),
   ];
@@ -33,9 +33,9 @@ function settingFields({ url = "", topics = [], code_prefix: prefix, order = "we
 export async function createWebhook() {
   const { position: end } = await get("/v1/ledger/status");
   const [url, topics, accounts, ...others] = settingFields({}, true);
-  const from = positionField({ name: "from_position", label: "From position", hint: `Empty: from the next event on. The log ends at position ${count(end)}; 1 sends all of it.` });
+  const from = positionField({ name: "from_position", label: "From position", hint: `Empty: from the next event on. The log ends at position ${count(end)}; 1 sends the whole log.` });
   return {
-    title: "New webhook", text: "The ledger sends each event to the address as a signed request, once it is durable, and again until it is answered with success.",
+    title: "New webhook", text: "The ledger sends each event as a signed request, and repeats it until the endpoint answers with success.",
     fields: [url, topics, accounts, from, ...others],
     request: (body) => ({ method: "POST", path: PATH, body }),
     preview: async (result, { from_position: position }) => [
@@ -50,7 +50,7 @@ export async function createWebhook() {
 /** Return in words which events a webhook sends. */
 function what({ topics, code_prefix: prefix }) {
   const events = topics.length === 0 ? "all events that may leave the ledger" : topics.length === 1 ? ["all events ", strong(topics[0])] : ["events of ", strong(`${topics.length} topics`)];
-  return [events, prefix !== null && [" about accounts ", strong(accountsText({ code_prefix: prefix }))]];
+  return [events, prefix !== null && [" about accounts with the code ", strong(prefix), " or one below it"]];
 }
 
 /** Return in words with which event a webhook begins. */
@@ -68,7 +68,7 @@ export async function changeWebhook(context, webhook) {
     preview: async (result) => {
       const members = Object.entries(MEMBERS).map(([key, name]) => [name, textOf(key, webhook), textOf(key, result)]).filter(([, before, after]) => before !== after);
       if (members.length === 0) return h("p", { class: "muted" }, "Nothing changes.");
-      return [memberChanges(members), h("p", {}, "This counts for each event that has not been delivered yet: those after position ", strong(count(progress.position)), progress.pending > 0 && `, and ${progress.pending === 1 ? "one" : count(progress.pending)} before it`, ". They are sent to ", strong(result.url), ".")];
+      return [memberChanges(members), h("p", {}, "This applies to all events that are not delivered yet: those after position ", strong(count(progress.position)), progress.pending > 0 && `, and ${progress.pending === 1 ? "one" : count(progress.pending)} before it`, ". They are sent to ", strong(result.url), ".")];
     },
     made: () => ({ text: "The webhook is changed." }),
   };
@@ -89,19 +89,19 @@ function textOf(key, webhook) {
 export function rotateSecret(context, webhook) {
   const older = deadlineOfOlder(webhook);
   return {
-    title: "Rotate the secret", text: "Requests are signed with a new secret. For as long as you say, they are also signed with the secret before.",
-    fields: [choiceField({ name: "overlap_seconds", label: "The secret before signs for", choices: OVERLAPS, value: DAY })],
+    title: "Rotate the secret", text: "Requests get a signature with a new secret, and for a while a second one with the current secret, so that the endpoint can change over.",
+    fields: [choiceField({ name: "overlap_seconds", label: "Keep signing with the current secret for", choices: OVERLAPS, value: DAY })],
     request: ({ overlap_seconds: seconds }) => ({ method: "POST", path: `${PATH}/${webhook.id}/rotate-secret`, body: { overlap_seconds: Number(seconds) } }),
     preview: async (result) => {
       const end = deadlineOfOlder(result);
       return [
         h("p", {}, "From now on, requests to ", strong(webhook.url), " are signed with a new secret. It is shown once, after this."),
         end === null
-          ? h("p", {}, "The secret before ends at once: the endpoint can verify nothing until it has the new one.")
-          : h("p", {}, "The secret before signs as well until ", strong(timeText(end)), ". Give the new one to the endpoint by then."),
-        older !== null && h("p", { class: "warn" }, `There was another rotation: the secret that was to sign until ${timeText(older)} ends now.`)];
+          ? h("p", {}, "The current secret ends at once: the endpoint can verify nothing until it has the new one.")
+          : h("p", {}, "The current secret signs as well until ", strong(timeText(end)), ". Give the new one to the endpoint by then."),
+        older !== null && h("p", { class: "warn" }, `An earlier rotation is still under way: the secret that was to sign until ${timeText(older)} ends now.`)];
     },
-    made: (result) => withSecret("The secret is rotated.", result, "Rotate it again, and give the endpoint that secret at once: the one that it has no longer signs then."),
+    made: (result) => withSecret("The secret is rotated.", result, "Rotate it again, and give the endpoint the new secret at once: the one that it has will no longer sign."),
   };
 }
 
@@ -111,7 +111,7 @@ export function deleteWebhook(context, webhook) {
     title: "Delete the webhook", isGrave: true,
     request: () => ({ method: "DELETE", path: `${PATH}/${webhook.id}`, isDoneBy: ({ code }) => code === "resource_not_found" }),
     preview: async () => [
-      h("p", {}, "Nothing more is sent to ", strong(webhook.url), ", and what has not been delivered yet never is."),
+      h("p", {}, "Nothing more is sent to ", strong(webhook.url), ". Events that are not delivered yet never will be."),
       h("p", {}, "The secret and the list of deliveries are deleted. The log keeps all events, and that there was this webhook.")],
     made: () => ({ text: "The webhook is deleted." }),
   };

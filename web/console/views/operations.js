@@ -117,7 +117,7 @@ function columns(kind, open) {
   return [
     { title: kind === "projection" ? "Projection" : "Follower", width: "minmax(0, 1.4fr)", cell: (each) => h("button", { type: "button", class: "link", onclick: () => open(each.name) }, each.name) },
     { title: "State", width: "minmax(5.5rem, 1fr)", cell: (each) => (each.rebuild?.state === "running" ? badge("rebuilding", "warn") : badge(each.state, STATES[each.state] ?? "plain")) },
-    ...(kind === "projection" ? [{ title: "Rows", width: "minmax(4rem, .8fr)", end: true, cell: (each) => count(each.rows) }] : []),
+    ...(kind === "projection" ? [{ title: "Rows, about", width: "minmax(5rem, .8fr)", end: true, cell: (each) => count(each.rows) }] : []),
     { title: "Behind", width: "minmax(4rem, 1fr)", end: true, from: kind === "projection" ? 440 : 0, cell: behind },
     { title: "Position", width: "minmax(4rem, .8fr)", end: true, from: 640, cell: (each) => count(each.position) },
     { title: "Rate", width: "minmax(4rem, .8fr)", end: true, from: 540, cell: (each) => rate(each.per_second) },
