@@ -73,6 +73,12 @@ def test_a_class_is_drawn_by_one_stylesheet() -> None:
     assert [] == [each for each in drawn if sum(name == each[0] for name, _ in drawn) > 1]
 
 
+def test_an_animation_has_a_name_of_its_own() -> None:
+    """The last stylesheet with a name would change the animations of the others."""
+    named = [name for path in STYLES for name in re.findall(r"@keyframes ([\w-]+)", path.read_text())]
+    assert sorted({*named}) == sorted(named)
+
+
 def test_parts_have_no_colours_of_their_own() -> None:
     parts = "".join(path.read_text() for path in STYLES[:-1])
     assert [] == re.findall(r"#[0-9a-f]{3,8}\b", parts)

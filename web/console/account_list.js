@@ -85,31 +85,34 @@ class AccountList {
     }
   }
 
-  /** Read the accounts that new events name, while a view is shown. */
+  /** Read the accounts that new events name, or open, while a view is shown. */
   follow(context) {
     const changed = new Set();
+    const opened = new Set();
     let timer = 0;
     context.onEvent((event) => {
       for (const id of event ? idsIn(event) : []) changed.add(id);
+      if (event?.topic === "AccountOpened") opened.add(event.stream_id);
       if (!event) this.#readAt = 0;
-      timer ||= setTimeout(() => { timer = 0; void this.#renew(changed).catch(() => {}); }, CHANGE_MILLISECONDS);
+      timer ||= setTimeout(() => { timer = 0; void this.#renew(changed, opened).catch(() => {}); }, CHANGE_MILLISECONDS);
     });
     context.onLeave(() => clearTimeout(timer));
   }
 
-  async #renew(changed) {
-    const places = new Map(this.accounts.map((account, index) => [account.id, index]));
-    const known = [...changed].filter((id) => places.has(id));
-    const isSmall = changed.size > 0 && known.length <= FEW && known.length > 0;
+  async #renew(changed, opened) {
+    const known = new Set(this.accounts.map(({ id }) => id));
+    const named = [...changed].filter((id) => known.has(id) || opened.has(id));
     changed.clear();
-    if (!isSmall) {
+    opened.clear();
+    if (named.length === 0 || named.length > FEW) {
       if (Date.now() - this.#readAt > ALL_MILLISECONDS) await this.read(null);
       return;
     }
-    const fresh = await Promise.all(known.map((id) => get(`/v1/accounts/${id}`)));
-    const all = [...this.accounts];
-    for (const account of fresh) all[places.get(account.id)] = account;
-    this.#take(all, this.isComplete);
+    const fresh = await Promise.all(named.map((id) => get(`/v1/accounts/${id}`)));
+    learn("account", fresh);
+    const all = new Map(fresh.filter(({ id }) => !known.has(id)).concat(this.accounts).map((account) => [account.id, account]));
+    for (const account of fresh) all.set(account.id, account);
+    this.#take([...all.values()], this.isComplete);
   }
 
   #take(accounts, isComplete) {

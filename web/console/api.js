@@ -14,7 +14,7 @@ export class Problem extends Error {
     super(capital(first.message ?? body.detail ?? "The service does not respond"));
     this.status = status;
     this.code = first.code ?? "unreachable";
-    this.help = [first.reason, first.help].filter(Boolean).map(capital).join(". ") || (status ? "" : "It may be stopped, or the network is down.");
+    this.help = [first.reason, first.code === "validation_error" ? null : first.help].filter(Boolean).map(capital).join(". ") || (status ? "" : "It may be stopped, or the network is down.");
     this.errors = body.errors ?? [];
     this.traceId = first.trace_id;
     this.body = body;

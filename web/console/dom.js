@@ -76,6 +76,7 @@ export function problemState(problem, again = null) {
   const retry = again && h("button", { type: "button", onclick: again }, "Try again");
   if (problem.status === 403) return state("denied", "Your roles do not allow this", "An admin can change the roles of a user.");
   if (problem.status === 404) return state("missing", "There is nothing here", problem.message);
+  if (problem.errors?.[0]?.detail?.in === "path") return state("missing", "There is nothing here", "The address may be misspelt.");
   const trace = problem.traceId ? `Request ${problem.traceId}` : "";
   const help = problem.status >= 500 ? "" : problem.help; // which is for clients that repeat requests themselves
   return state("error", problem.message, [help, trace].filter(Boolean).join(" · "), retry);

@@ -22,7 +22,8 @@ const main = document.getElementById("main");
 let hasStarted = false; // the router
 let showing = null; // the AbortController of the view
 let shownPath = null;
-let shownTime = null;
+let shownTime = null; // by the frame
+let drawnTime = null; // by the view
 let isScrubbing = false;
 
 async function boot() {
@@ -79,6 +80,7 @@ function askToSignIn(problem = null) {
   fill(document.getElementById("band"));
   document.title = "Sign in · Ledger";
   dispatchEvent(new Event("ledger-signed-out"));
+  main.inert = false;
   fill(main, signInView(enter, problem));
   main.querySelector("input").focus();
 }
@@ -108,6 +110,7 @@ async function show({ keeps = false } = {}) {
   } catch (error) {
     if (error.name === "AbortError" || mine.signal.aborted) return;
     showing = keepFor(mine);
+    main.inert = false;
     fill(main, h("div", { class: "view" }, h("h1", { class: "unseen" }, "This view cannot be shown"), problemState(problemOf(error), () => void show())));
     if (!(error instanceof api.Problem)) throw error;
   }
@@ -133,6 +136,8 @@ function ready(node, milliseconds) {
 function place(node, isNew, title) {
   const top = main.scrollTop;
   node.classList.add("view");
+  drawnTime = shownTime;
+  main.inert = false;
   refill(main, node);
   document.title = `${title} · Ledger`;
   main.scrollTop = isNew ? 0 : top;
@@ -148,9 +153,10 @@ function problemOf(error) {
   return error instanceof api.Problem ? error : new api.Problem(0, { detail: error.message });
 }
 
-/** Let the frame say which point in time is shown. */
+/** Let the frame say which point in time is shown. A view of another one stays in sight, but nothing of it can be used. */
 function takeTime() {
   shownTime = time.keyOf(time.at());
+  main.inert = drawnTime !== shownTime && main.querySelector(".view:not(.unready)") !== null;
   drawBand();
   drawTimeBar();
 }

@@ -46,6 +46,11 @@ export function fromKey(text) {
   return /^\d+$/.test(text) ? { position: Number(text) } : { time: text };
 }
 
+/** Return whether a text is a date, or a time with its date. */
+function isTimeText(text) {
+  return /^\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(new Date(text).getTime());
+}
+
 /** Return the query parameters with which the API reads at a point in time. */
 export function atQuery(some) {
   if (!some) return {};
@@ -72,7 +77,7 @@ export async function usePositions() {
 /** Begin with times, in seconds, from the first to now. */
 export function useTimes(first) {
   const seconds = (time) => Math.floor(new Date(time) / 1000);
-  scale = { isTime: true, min: seconds(first), max: seconds(Date.now()), valueOf: (some) => seconds(some.time) };
+  scale = { isTime: true, min: seconds(first), max: seconds(Date.now()), valueOf: (some) => seconds(some.time) || seconds(Date.now()) };
 }
 
 /** Take note of an event: the log has grown. */
@@ -95,14 +100,25 @@ export async function slideTo(value) {
 
 let sliding = null; // the newest call
 
-/** Complete a position that came from a link: to a state that was committed, and with its time. Return if it changed. */
+/**
+ * Complete a position that came from a link: to a state that was committed, and with its time. What the ledger has not
+ * reached yet becomes now. Return if it changed.
+ */
 export async function settle() {
   const asked = point;
+  if (asked && isAhead(asked)) {
+    point = null;
+    return true;
+  }
   if (!asked || asked.time || scale?.isTime !== false) return false;
   const next = await committed(asked.position, false).catch(() => null);
   if (point !== asked || !next) return false;
   point = next;
   return next.position !== asked.position;
+}
+
+function isAhead({ time, position }) {
+  return position === undefined ? new Date(time) > new Date() : scale?.isTime === false && position > scale.max;
 }
 
 /** Return the points in time before and after the one that is shown. */
@@ -175,5 +191,6 @@ function parseTime(typed) {
 /** Return the point in time as a person reads it. */
 export function label(some) {
   if (!some) return "now";
-  return some.time ? timeText(some.time) : `position ${some.position}`;
+  if (!some.time) return `position ${some.position}`;
+  return isTimeText(some.time) ? timeText(some.time) : `“${some.time}”`; // as a link has it
 }

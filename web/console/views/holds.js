@@ -1,6 +1,6 @@
 // Pending holds: how old they are, which ones are overdue, and what they reserve, as of the point in time that is shown.
 
-import { fill, h, loading, problemState } from "../dom.js";
+import { fill, h, loading, problemState, state } from "../dom.js";
 import { amount, badge, count, money, when } from "../format.js";
 import { AGES, ageBars, ageCounts, ageOf, isOverdue, readHolds, timeOf } from "../hold_ages.js";
 import { accountLink, transactionLink } from "../names.js";
@@ -17,7 +17,8 @@ export async function show(context) {
   const chosen = context.query.get("age");
   const head = h("div", { class: "holds-head" }, loading());
   let all = { holds: [], isAll: true };
-  const grid = table({ label: title, columns: columns(context), source: fromArray([]), onOpen: (hold) => context.navigate(`/transactions/${hold.id}`), classOf: (hold) => (isOverdue(hold, timeOf(context)) ? "overdue" : ""), empty: chosen ? "No pending hold is of this age" : "No hold is pending" });
+  let isRead = false;
+  const grid = table({ label: title, columns: columns(context), source: fromArray([]), onOpen: (hold) => context.navigate(`/transactions/${hold.id}`), classOf: (hold) => (isOverdue(hold, timeOf(context)) ? "overdue" : ""), empty: () => isRead && state("empty", chosen ? "No pending hold is of this age" : "No hold is pending") });
 
   const draw = () => {
     const time = timeOf(context);
@@ -27,6 +28,7 @@ export async function show(context) {
   const read = async () => {
     try {
       all = await readHolds(context);
+      isRead = true;
       draw();
     } catch (error) {
       if (error.name !== "AbortError") fill(head, problemState(error, read));

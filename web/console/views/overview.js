@@ -5,7 +5,7 @@ import { card, facts, fill, h, loading, noAccounts, noTransactions, state } from
 import { ago, amount, badge, count, money, when, words } from "../format.js";
 import { ageBars, ageCounts, readHolds, timeOf } from "../hold_ages.js";
 import { accountLink, learn } from "../names.js";
-import { transactionsTable } from "./transactions.js";
+import { transactionsTable } from "../transaction_table.js";
 
 export const title = "Overview";
 
