@@ -8,11 +8,24 @@ const RETRY_MILLISECONDS = 1000;
 const listeners = new Set();
 let running = null; // the AbortController of the open feed
 let last = 0; // the position of the last event
+let failures = 0; // one after the other
+let lostAt = 0; // in milliseconds, when the first of them was
+let tellLost = () => {};
 
 /** Call a listener with each new event, or with null at each tick; return a function that ends this. */
 export function onEvent(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
+}
+
+/** Call a listener when the feed is lost, and when it is back. */
+export function onLost(listener) {
+  tellLost = listener;
+}
+
+/** Return since when the service has not responded, in milliseconds, or null if it does. One failure does not count. */
+export function lostSince() {
+  return failures > 1 ? lostAt : null;
 }
 
 /** Follow the log after a position. Without `isAllowed`, tick instead. A hidden page does not follow. */
@@ -28,6 +41,14 @@ export function follow(position, isAllowed) {
 export function stop() {
   running?.abort();
   running = null;
+  note(0);
+}
+
+function note(number) {
+  const wasLost = failures > 1;
+  if (number === 1) lostAt = Date.now();
+  failures = number;
+  if (wasLost !== failures > 1) tellLost();
 }
 
 async function stream(signal) {
@@ -39,9 +60,11 @@ async function stream(signal) {
     signal.addEventListener("abort", end);
     try {
       const response = await send("GET", `/v1/events?after=${last}`, { headers: { Accept: "text/event-stream" }, signal: one.signal });
+      note(0);
       await read(response.body.pipeThrough(new TextDecoderStream()).getReader());
     } catch (error) {
       if (error.status === 401 || error.status === 403) return;
+      if (!one.signal.aborted) note(failures + 1);
     } finally {
       document.removeEventListener("visibilitychange", end);
       signal.removeEventListener("abort", end);

@@ -1,7 +1,8 @@
 // What surrounds every view: the bar with search, time and navigation, and the band when the time is not now.
 
 import { fill, h, svg } from "./dom.js";
-import { count } from "./format.js";
+import { lostSince } from "./feed.js";
+import { clockText, count } from "./format.js";
 import { link, VIEWS } from "./router.js";
 import { searchBox } from "./search.js";
 import { can, who } from "./session.js";
@@ -56,11 +57,13 @@ export function markCurrent(view) {
   if (brand) brand.href = link("/");
 }
 
-/** Say in one unmistakable way that the ledger is shown as of another time than now. */
+/** Say in one unmistakable way that the ledger is shown as of another time than now, or that it cannot be asked. */
 export function drawBand() {
   const point = at();
+  const lost = point ? null : lostSince();
   document.body.classList.toggle("is-past", point !== null);
-  if (!point) return fill(byId("band"));
+  byId("band").classList.toggle("lost", lost !== null);
+  if (!point) return fill(byId("band"), lost && h("span", {}, "The service does not respond. This is the ledger as of ", h("strong", {}, clockText(lost)), "."));
   const parts = [point.time && label(point), point.position !== undefined && `position ${count(point.position)}`].filter(Boolean);
   return fill(byId("band"),
     h("span", {}, "The ledger as of ", h("strong", {}, parts.join(" · "))),

@@ -30,6 +30,7 @@ async function boot() {
   api.onSession({ renew: session.renew, lost: askToSignIn });
   time.onTime(changeTime);
   feed.onEvent((event) => { time.grow(event); drawTimeBar(); });
+  feed.onLost(drawBand);
   listenToKeys();
   fill(main, loading());
   try {
@@ -119,8 +120,13 @@ async function show({ keeps = false } = {}) {
 /** Return what shows a view, or says that there is none, or none for the user's roles. */
 function moduleOf(view) {
   if (!view) return NOWHERE;
-  if (!view.roles || session.can(...view.roles)) return view.load();
+  if (!view.roles || session.can(...view.roles)) return view.load().catch(unreachable);
   return { title: view.name, show: () => h("div", {}, h("h1", { class: "unseen" }, view.name), problemState({ status: 403 })) };
+}
+
+/** Raise the problem that the service does not respond, if a module could not be loaded. */
+function unreachable(error) {
+  throw error instanceof TypeError ? new api.Problem(0) : error;
 }
 
 /** Return the controller of a view that has been shown: another object, so that its loading state never comes. */

@@ -5,6 +5,9 @@ import { money, statusBadge, when, words } from "./format.js";
 import { accountLink, transactionLink } from "./names.js";
 import { fromArray, table } from "./table.js";
 
+/** Return whether an event of the feed can be about a transaction. */
+export const aboutTransactions = (event) => !event || !/^(Account|Funds|Incoming|User|Session|Token|Reference)/.test(event.topic);
+
 /** Return a table of a few transactions, without a height of its own. */
 export function transactionsTable(transactions, { classOf, onOpen }) {
   const grid = table({ label: "Transactions", columns: COLUMNS, source: fromArray(transactions), classOf, onOpen });

@@ -109,9 +109,10 @@ function buttons(context, names, read, part = null) {
         if ([document.body, document.getElementById("main")].includes(document.activeElement)) button.focus(); // it was lost while the button was disabled
         run(action, { onMade: made, onClosed: closed });
       } catch (error) {
+        const isLost = error instanceof TypeError; // a module could not be loaded
         problem.textContent = error instanceof Problem ? `${error.message}.` : "The service does not respond.";
         (button.closest("details") ?? button).after(problem);
-        if (!(error instanceof Problem)) throw error;
+        if (!(error instanceof Problem) && !isLost) throw error;
       } finally {
         button.disabled = false;
       }

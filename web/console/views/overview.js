@@ -5,7 +5,7 @@ import { card, facts, fill, h, loading, noAccounts, noTransactions, state } from
 import { ago, amount, badge, count, money, when, words } from "../format.js";
 import { ageBars, ageCounts, readHolds, timeOf } from "../hold_ages.js";
 import { accountLink, learn } from "../names.js";
-import { transactionsTable } from "../transaction_table.js";
+import { aboutTransactions, transactionsTable } from "../transaction_table.js";
 
 export const title = "Overview";
 
@@ -166,8 +166,6 @@ function accountTile(account) {
     h("p", { class: "figure" }, amount(account.balance_cents, account.currency)),
     h("p", { class: "muted" }, "available ", money(account.available_cents, account.currency)));
 }
-
-const aboutTransactions = (event) => !event || !/^(Account|Funds|Incoming|User|Session|Token|Reference)/.test(event.topic);
 
 /** Return the newest transactions. New ones slide in at the top. */
 function newest(context) {
