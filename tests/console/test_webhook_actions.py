@@ -109,7 +109,10 @@ async def test_a_webhook_is_created_and_its_secret_is_shown_once(
     await until(lambda: receiver.received)
 
     assert [] == before
-    assert f"Send events of 2 topics about accounts with the code users: or one below it to {receiver.url('/made')}." in said
+    assert (
+        f"Send events of 2 topics about accounts with the code users: or one below it to {receiver.url('/made')}."
+        in said
+    )
     assert f"It begins with the next event, after position {end:,} of the log." in said
     assert "only for earlier ones about the same account" in said
     assert (receiver.url("/made"), {"MoneyTransferred", "HoldPlaced"}, "users:", "account", "orders of the shop") == (

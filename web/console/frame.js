@@ -62,7 +62,7 @@ export function drawBand() {
   const point = at();
   const lost = point ? null : lostSince();
   document.body.classList.toggle("is-past", point !== null);
-  byId("band").classList.toggle("lost", lost !== null);
+  document.body.classList.toggle("is-lost", lost !== null);
   if (!point) return fill(byId("band"), lost && h("span", {}, "The service does not respond. This is the ledger as of ", h("strong", {}, clockText(lost)), "."));
   const parts = [point.time && label(point), point.position !== undefined && `position ${count(point.position)}`].filter(Boolean);
   return fill(byId("band"),

@@ -203,7 +203,10 @@ function pages(changed) {
       busy = null;
     },
     prepend(items) {
-      for (const each of all) each.start += items.length;
+      for (const each of all) {
+        each.start += items.length;
+        if (each.address === model.first && each.items) each.address = null; // it stays, as that address has other items now
+      }
       all.unshift({ address: null, start: 0, count: items.length, items });
       model.count += items.length;
       changed();

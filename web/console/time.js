@@ -183,7 +183,8 @@ export async function goTo(text) {
 function parseTime(typed) {
   const clock = /^(\d{1,2}):(\d{2})(?::(\d{2}))?$/.exec(typed);
   if (clock) return new Date(new Date().setHours(Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0), 0));
-  const day = /^\d{4}-\d{2}-\d{2}$/.test(typed);
+  if (!/^\d{4}-\d{2}-\d{2}/.test(typed)) return null; // browsers read a time into almost anything
+  const day = typed.length === 10;
   const time = new Date(day ? `${typed}T23:59:59.999` : typed.replace(" ", "T"));
   return Number.isNaN(time.getTime()) ? null : time;
 }

@@ -56,7 +56,7 @@ export async function show(context) {
     columns: columns(context, () => currencies),
     source: fromArray(rows),
     onOpen: openRow,
-    empty: () => (isAll ? noAccounts(context) : state("empty", "No account fits")),
+    empty: () => (isAll ? noAccounts(context) : state("empty", "No account fits", form.elements.q.value && "Words are found in codes, names and metadata. A transaction is found by its id or reference.")),
     treeOf: (row) => ({ level: row.level + 1, isOpen: row.account ? null : row.isOpen, toggle: (isOpen) => toggle(row, isOpen) }),
   });
 

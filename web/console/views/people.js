@@ -126,7 +126,7 @@ function machines(context) {
     { title: "Client", width: "minmax(0, 1.4fr)", cell: (client) => h("a", { href: context.link(`/people/${client.id}`), class: "name", title: client.name }, client.name) },
     { title: "Roles", width: "minmax(5rem, .8fr)", cell: (client) => rolesText(client.roles) },
     { title: "Scopes", width: "minmax(0, 2fr)", from: 640, cell: (client) => h("span", { title: client.scope }, client.scope) },
-    { title: "Limited to", width: "minmax(0, 1fr)", from: 760, cell: limits },
+    { title: "Limits", width: "minmax(0, 1fr)", from: 760, cell: limits },
     { title: "Secrets", width: "5rem", end: true, from: 900, cell: (client) => count(client.secrets.length) },
     { title: "Created", width: "10rem", from: 1000, cell: (client) => when(client.created_at, { short: true }) },
     { title: "Id", width: "7rem", from: 640, cell: (client) => idOf(client.id) },
@@ -138,5 +138,5 @@ function machines(context) {
 export function limits({ account_ids: accounts, user_ids: users }) {
   const number = (ids, one) => ids && `${count(ids.length)} ${ids.length === 1 ? one : `${one}s`}`;
   const parts = [number(accounts, "account"), users && `accounts of ${number(users, "user")}`].filter(Boolean);
-  return parts.length > 0 ? parts.join(", ") : h("span", { class: "muted" }, "nothing");
+  return parts.length > 0 ? parts.join(", ") : h("span", { class: "muted" }, "no limits");
 }

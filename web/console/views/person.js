@@ -186,7 +186,7 @@ async function machine(context, id) {
   return h("div", {},
     heading(client.name, badge("machine"), [client.roles.replaceAll(",", ", "), " · ", idOf(id)], revoke),
     h("div", { class: "two" },
-      card("Facts", facts([["Roles", client.roles.replaceAll(",", ", ")], ["Limited to", limits(client)], ["Created", when(client.created_at)], ["Last changed", when(client.updated_at)]])),
+      card("Facts", facts([["Roles", client.roles.replaceAll(",", ", ")], ["Limits", limits(client)], ["Created", when(client.created_at)], ["Last changed", when(client.updated_at)]])),
       card("Scopes", h("ul", { class: "plain-list" }, client.scope.split(" ").map((scope) => h("li", {}, h("code", {}, scope)))))),
     card("Secrets", h("ul", { class: "plain-list" }, client.secrets.map((secret) => h("li", {}, idOf(secret.id), secret.expires_at ? h("span", { class: "muted" }, "ends ", when(secret.expires_at)) : badge("in use", "good"))))),
     client.account_ids && card("Accounts", h("ul", { class: "plain-list" }, client.account_ids.map((account) => h("li", {}, accountLink(account))))),

@@ -9,7 +9,7 @@ import { compared, csvOf, HEADINGS, identityOf, labelsOf, sumOf } from "../repor
 
 const REPORTS = [["balance-sheet", "Balance sheet"], ["income-statement", "Income statement"], ["trial-balance", "Trial balance"]];
 const DEPTHS = [["1", "1 level"], ["2", "2 levels"], ["3", "3 levels"], ["4", "4 levels"], ["all", "All accounts"]];
-const BY = [["recorded", "By recording"], ["effective", "By effective time"]];
+const BY = [["recorded", "By recording time"], ["effective", "By effective time"]];
 const COMPARE = [["", "No comparison"], ["previous", "Period before"], ["year", "Year before"]];
 const COMPARE_DATES = [["", "No comparison"], ["1", "A month before"], ["3", "A quarter before"], ["12", "A year before"]];
 const MEMBERS = ["report", "depth", "currency", "effective_at", "period", "from", "to", "by", "compare", "against"];
@@ -108,7 +108,7 @@ function periodText({ from, to }) {
 /** Return what the numbers rest on. */
 function basis(context, given, body) {
   const known = `at position ${count(body.position)}${context.at?.time ? `, ${timeText(context.at.time)}` : context.isNow ? ", now" : ""}`;
-  if (given.report === "income-statement") return `${periodText(body.period)}, by ${body.by === "effective" ? "effective times" : "times of recording"}, as known ${known}`;
+  if (given.report === "income-statement") return `${periodText(body.period)}, by ${body.by === "effective" ? "effective time" : "recording time"}, as known ${known}`;
   return given.effective_at ? `What counts by ${given.effective_at}, as known ${known}` : `As recorded ${known}`;
 }
 
