@@ -4,12 +4,13 @@ import { send } from "./api.js";
 
 const TICK_MILLISECONDS = 5000;
 const RETRY_MILLISECONDS = 1000;
+const SILENCE_MILLISECONDS = 40_000; // after which the feed is lost: the service sends something every 15 seconds
 
 const listeners = new Set();
 let running = null; // the AbortController of the open feed
 let last = 0; // the position of the last event
 let failures = 0; // one after the other
-let lostAt = 0; // in milliseconds, when the first of them was
+let heardAt = 0; // in milliseconds, when the service last sent something
 let tellLost = () => {};
 
 /** Call a listener with each new event, or with null at each tick; return a function that ends this. */
@@ -25,13 +26,14 @@ export function onLost(listener) {
 
 /** Return since when the service has not responded, in milliseconds, or null if it does. One failure does not count. */
 export function lostSince() {
-  return failures > 1 ? lostAt : null;
+  return failures > 1 ? heardAt : null;
 }
 
 /** Follow the log after a position. Without `isAllowed`, tick instead. A hidden page does not follow. */
 export function follow(position, isAllowed) {
   stop();
   last = position;
+  heardAt = Date.now();
   running = new AbortController();
   const { signal } = running;
   void (isAllowed ? stream(signal) : tick(signal));
@@ -46,7 +48,6 @@ export function stop() {
 
 function note(number) {
   const wasLost = failures > 1;
-  if (number === 1) lostAt = Date.now();
   failures = number;
   if (wasLost !== failures > 1) tellLost();
 }
@@ -55,17 +56,23 @@ async function stream(signal) {
   while (!signal.aborted) {
     await visible();
     const one = new AbortController();
+    let timer = 0;
+    const wait = () => { clearTimeout(timer); timer = setTimeout(() => { note(Math.max(2, failures + 1)); one.abort(); }, SILENCE_MILLISECONDS); };
+    const heard = () => { heardAt = Date.now(); wait(); };
     const end = () => { if (document.hidden || signal.aborted) one.abort(); };
     document.addEventListener("visibilitychange", end);
     signal.addEventListener("abort", end);
+    wait();
     try {
       const response = await send("GET", `/v1/events?after=${last}`, { headers: { Accept: "text/event-stream" }, signal: one.signal });
+      heard();
       note(0);
-      await read(response.body.pipeThrough(new TextDecoderStream()).getReader());
+      await read(response.body.pipeThrough(new TextDecoderStream()).getReader(), heard);
     } catch (error) {
       if (error.status === 401 || error.status === 403) return;
       if (!one.signal.aborted) note(failures + 1);
     } finally {
+      clearTimeout(timer);
       document.removeEventListener("visibilitychange", end);
       signal.removeEventListener("abort", end);
     }
@@ -73,11 +80,12 @@ async function stream(signal) {
   }
 }
 
-async function read(reader) {
+async function read(reader, heard) {
   let rest = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    heard();
     const messages = (rest + value).split("\n\n");
     rest = messages.pop();
     for (const message of messages) take(message);

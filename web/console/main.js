@@ -120,6 +120,7 @@ async function show({ keeps = false } = {}) {
 /** Return what shows a view, or says that there is none, or none for the user's roles. */
 function moduleOf(view) {
   if (!view) return NOWHERE;
+  if (!time.isReadable(time.at())) return NEVER;
   if (!view.roles || session.can(...view.roles)) return view.load().catch(unreachable);
   return { title: view.name, show: () => h("div", {}, h("h1", { class: "unseen" }, view.name), problemState({ status: 403 })) };
 }
@@ -153,6 +154,11 @@ function place(node, isNew, title) {
 const NOWHERE = {
   title: "Not found",
   show: () => h("div", {}, h("h1", { class: "unseen" }, "Not found"), state("missing", "There is no such view", "The address may be misspelt.", h("a", { href: router.link("/") }, "Go to the overview"))),
+};
+
+const NEVER = {
+  title: "No such time",
+  show: () => h("div", {}, h("h1", { class: "unseen" }, "No such time"), state("missing", "There is no such point in time", "It is a position of the log, a date, or a time with its date.", h("button", { type: "button", onclick: () => time.setAt(null) }, "Go to now"))),
 };
 
 function problemOf(error) {

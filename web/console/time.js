@@ -46,9 +46,9 @@ export function fromKey(text) {
   return /^\d+$/.test(text) ? { position: Number(text) } : { time: text };
 }
 
-/** Return whether a text is a date, or a time with its date. */
-function isTimeText(text) {
-  return /^\d{4}-\d{2}-\d{2}/.test(text) && !Number.isNaN(new Date(text).getTime());
+/** Return whether there is such a point in time: a link may have any text. */
+export function isReadable(some) {
+  return !some?.time || (/^\d{4}-\d{2}-\d{2}/.test(some.time) && !Number.isNaN(new Date(some.time).getTime()));
 }
 
 /** Return the query parameters with which the API reads at a point in time. */
@@ -193,5 +193,5 @@ function parseTime(typed) {
 export function label(some) {
   if (!some) return "now";
   if (!some.time) return `position ${some.position}`;
-  return isTimeText(some.time) ? timeText(some.time) : `“${some.time}”`; // as a link has it
+  return isReadable(some) ? timeText(some.time) : `“${some.time}”`; // as a link has it
 }

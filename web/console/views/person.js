@@ -2,6 +2,7 @@
 
 import { accountsAt } from "../account_list.js";
 import { commandsTable } from "../actor.js";
+import { Problem } from "../api.js";
 import { changeButton } from "../dialog.js";
 import { card, facts, fill, h, state } from "../dom.js";
 import { amount, badge, count, idOf, shortId, statusBadge, when } from "../format.js";
@@ -10,7 +11,7 @@ import { fromArray, table } from "../table.js";
 import { limits } from "./people.js";
 
 const MOST_ACCOUNTS = 50;
-
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 let lastName = "Person";
 
 /** Return the name, once it is known. */
@@ -21,6 +22,7 @@ export async function show(context) {
   const { id } = context.params;
   const isReader = context.can("admin", "auditor");
   if (!isReader && id !== context.me.id) return h("div", {}, h("h1", { class: "unseen" }, "Another user"), state("denied", "You can see no other user", "Admins and auditors can.", h("a", { href: context.link(`/people/${context.me.id}`), class: "name" }, "You and your sessions")));
+  if (!UUID.test(id)) throw new Problem(404, { detail: `User not found: ${id}` });
   const name = isReader && id !== context.me.id ? await machineName(id) : null;
   if (name !== null) return machineOf(context, id, name);
   const user = await context.get(`/v1/users/${id}`, { at: true });
