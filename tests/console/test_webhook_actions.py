@@ -339,7 +339,7 @@ async def test_hostile_texts_are_texts_in_each_dialog(console: Console, api: Api
     url = receiver.url("/") + HOSTILE + "x" * 300
     webhook = await create(api, receiver, url=url, description=DESCRIPTION)
     await console.open(f"/operations?webhook={webhook['id']}")
-    found: dict[str, Any] = {}
+    found: dict[tuple[str, str], Any] = {}
 
     async def check(name: str) -> None:
         await settled(console)

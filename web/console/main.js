@@ -30,7 +30,7 @@ async function boot() {
   api.onSession({ renew: session.renew, lost: askToSignIn });
   time.onTime(changeTime);
   feed.onEvent((event) => { time.grow(event); drawTimeBar(); });
-  feed.onLost(drawBand);
+  feed.onLost(followService);
   listenToKeys();
   fill(main, loading());
   try {
@@ -39,6 +39,12 @@ async function boot() {
   } catch (error) {
     fill(main, problemState(problemOf(error), () => location.reload()));
   }
+}
+
+/** Say that the service does not respond, or try again once it does. */
+function followService() {
+  drawBand();
+  if (feed.lostSince() === null && main.querySelector(".state.error")) void show({ keeps: true });
 }
 
 /** Begin with the user who has signed in. */
