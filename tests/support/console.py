@@ -25,7 +25,7 @@ class Console:
     def __init__(self, page: Page, api: Api) -> None:
         self.page = page
         self.api = api
-        self._expected: set[int] = set()
+        self._expected: set[str] = set()
         self._is_open = False
 
     async def open(self, path: str = "", username: str = "admin", password: str = ADMIN_PASSWORD) -> None:
@@ -116,17 +116,20 @@ class Console:
 
     def expect(self, *statuses: int) -> None:
         """Allow the browser to report that requests were refused with these statuses."""
-        self._expected.update(statuses)
+        self._expected.update(f"status of {status}" for status in statuses)
+
+    def expect_outage(self) -> None:
+        """Allow the browser to report that the service could not be reached."""
+        self._expected.add("net::ERR_CONNECTION")
 
     async def close(self) -> None:
         """Fail if the page has reported an error or a violation of its policy, or has asked another host."""
         await asyncio.sleep(0.05)
         await self.page.run("true")  # takes in what the browser has reported since
-        allowed = tuple(f"status of {status}" for status in self._expected)
         complaints = [
             complaint
             for complaint in self.page.complaints
-            if RESOURCE_FAILED not in complaint or not any(each in complaint for each in allowed)
+            if RESOURCE_FAILED not in complaint or not any(each in complaint for each in self._expected)
         ]
         assert not complaints, complaints
         addresses = [URL(each) for each in self.page.requested if not each.startswith(INSIDE)]

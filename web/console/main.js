@@ -102,7 +102,7 @@ async function show({ keeps = false } = {}) {
   const isNew = `${path}?${query}` !== shownPath;
   shownPath = `${path}?${query}`;
   markCurrent(view);
-  if (!keeps && isNew) setTimeout(() => { if (showing === mine) fill(main, h("div", { class: "view unready" }, loading(6))); }, READY_MILLISECONDS);
+  if (!keeps && isNew) setTimeout(() => { if (showing === mine && !mine.signal.aborted) fill(main, h("div", { class: "view unready" }, loading(6))); }, READY_MILLISECONDS);
   try {
     if (await time.settle()) router.keepTime();
     takeTime();

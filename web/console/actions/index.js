@@ -2,6 +2,7 @@
 
 import { get, Problem } from "../api.js";
 import { h } from "../dom.js";
+import { at } from "../time.js";
 
 const move = () => import("./move.js");
 const settle = () => import("./settle.js");
@@ -98,13 +99,14 @@ function buttons(context, names, read, part = null) {
       if (hasChanged) context.navigate(location.pathname + location.search, { replace: true });
     };
     const begin = async () => {
+      const place = location.pathname;
       problem.remove();
       isDrawn = false;
       button.disabled = true;
       try {
         const [{ run }, module, subject] = await Promise.all([import("./run.js"), ACTIONS[name].load(), read()]);
         const action = await module[name](context, subject);
-        if (context.signal.aborted) return; // the reader has gone on in the meantime
+        if (location.pathname !== place || at() !== null) return; // the reader has gone on in the meantime
         button.disabled = false;
         if ([document.body, document.getElementById("main")].includes(document.activeElement)) button.focus(); // it was lost while the button was disabled
         run(action, { onMade: made, onClosed: closed });

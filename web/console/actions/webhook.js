@@ -68,7 +68,7 @@ export async function changeWebhook(context, webhook) {
     preview: async (result) => {
       const members = Object.entries(MEMBERS).map(([key, name]) => [name, textOf(key, webhook), textOf(key, result)]).filter(([, before, after]) => before !== after);
       if (members.length === 0) return h("p", { class: "muted" }, "Nothing changes.");
-      return [memberChanges(members), h("p", {}, "This applies to all events that are not delivered yet: those after position ", strong(count(progress.position)), progress.pending > 0 && `, and ${progress.pending === 1 ? "one" : count(progress.pending)} before it`, ". They are sent to ", strong(result.url), ".")];
+      return [memberChanges(members), h("p", {}, "This applies to all events that are not delivered yet: those after position ", strong(count(progress.position)), progress.pending > 0 && `, and ${progress.pending === 1 ? "one" : count(progress.pending)} before it`, ". They are sent to ", strong(result.url), result.status === "disabled" ? " once the webhook is enabled again." : ".")];
     },
     made: () => ({ text: "The webhook is changed." }),
   };
