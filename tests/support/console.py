@@ -79,26 +79,30 @@ class Console:
 
     async def until(self, condition: str) -> None:
         """Wait until a condition in JavaScript holds. Otherwise fail with what the page shows."""
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self.page.run(f"Boolean({condition})")
-        except TimeoutError:
-            shown = await self.page.run("location.href + '\\n' + document.body.innerText")
-            raise AssertionError(f"{condition} does not hold\n{shown}\n{self.page.complaints}") from None
+        await self._wait(f"Boolean({condition})")
 
     async def run(self, expression: str) -> Any:
-        """Return the value of an expression, whatever it is."""
-        return json.loads(await self.page.run(f"JSON.stringify([{expression}])"))[0]
+        """Return the value of an expression, whatever it is. One that raises is tried again."""
+        return json.loads(await self._wait(f"JSON.stringify([{expression}])"))[0]
+
+    async def _wait(self, script: str) -> Any:
+        """Return the result of a script as soon as it is true. Otherwise fail with what the page shows."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self.page.run(script)
+        except TimeoutError:
+            shown = await self.page.run("location.href + '\\n' + document.body.innerText")
+            raise AssertionError(f"{script} has no result\n{shown}\n{self.page.complaints}") from None
 
     async def click(self, selector: str) -> None:
         """Click an element as soon as it exists."""
         await self.until(f"document.querySelector({json.dumps(selector)})")
-        await self.page.run(f"document.querySelector({json.dumps(selector)}).click() || true")
+        await self._wait(f"document.querySelector({json.dumps(selector)}).click() || true")
 
     async def fill(self, selector: str, text: str) -> None:
         """Type a text into a field as soon as it exists, in the place of what it has."""
         await self.until(f"document.querySelector({json.dumps(selector)})")
-        await self.page.run(
+        await self._wait(
             f"((field) => {{ field.focus(); field.value = {json.dumps(text)}; "
             "field.dispatchEvent(new Event('input', { bubbles: true })); "
             "field.dispatchEvent(new Event('change', { bubbles: true })); return true; })"
