@@ -147,7 +147,7 @@ async def test_a_transaction_is_amended(console: Console, api: Api) -> None:
 
 
 async def test_the_view_of_a_transaction_has_its_actions_and_follows_them(console: Console, api: Api) -> None:
-    console.expect(404, 409)  # its event is not sealed yet
+    console.expect(404)
     one, other = await two_accounts(api)
     made = (await api.transfer(one, other, 500)).body
 

@@ -147,7 +147,7 @@ class Page:
             case "Runtime.exceptionThrown":
                 self.complaints.append(json.dumps(details))
             case "Log.entryAdded" if details["entry"]["level"] == "error":
-                self.complaints.append(details["entry"]["text"])
+                self.complaints.append(f"{details['entry']['text']} {details['entry'].get('url', '')}")
             case "Runtime.consoleAPICalled" if details["type"] == "error":
                 self.complaints.append(json.dumps(details["args"]))
             case _:

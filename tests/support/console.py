@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 from yarl import URL
@@ -12,6 +13,7 @@ from tests.support.controls import ADMIN_PASSWORD, PASSWORD, Api
 PATIENCE_SECONDS = 60  # for what should take a second: a busy machine must not fail a test
 INSIDE = ("data:", "blob:")  # of the browser's own controls, and of files that a page has made
 RESOURCE_FAILED = "Failed to load resource"
+NOT_SEALED = re.compile(r"status of 409 .*/proof$")  # of what was recorded a moment ago, which the next block has
 # Before a page is loaded: what happens every few seconds happens ten times as often. The silence of a feed is longer.
 QUICK = (
     "const wait = setTimeout; setTimeout = (f, time = 0, ...rest) => wait(f, time < 30000 ? time / 10 : time, ...rest);"
@@ -126,6 +128,9 @@ class Console:
         """Allow the browser to report that the service could not be reached."""
         self._expected.add("net::ERR_CONNECTION")
 
+    def _is_expected(self, complaint: str) -> bool:
+        return bool(NOT_SEALED.search(complaint)) or any(each in complaint for each in self._expected)
+
     async def close(self) -> None:
         """Fail if the page has reported an error or a violation of its policy, or has asked another host."""
         await asyncio.sleep(0.05)
@@ -133,7 +138,7 @@ class Console:
         complaints = [
             complaint
             for complaint in self.page.complaints
-            if RESOURCE_FAILED not in complaint or not any(each in complaint for each in self._expected)
+            if RESOURCE_FAILED not in complaint or not self._is_expected(complaint)
         ]
         assert not complaints, complaints
         addresses = [URL(each) for each in self.page.requested if not each.startswith(INSIDE)]
