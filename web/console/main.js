@@ -25,6 +25,7 @@ let shownPath = null;
 let shownTime = null; // by the frame
 let drawnTime = null; // by the view
 let isScrubbing = false;
+let isModuleLost = false; // some browsers remember that a module could not be loaded until the page is loaded again
 
 async function boot() {
   api.onSession({ renew: session.renew, lost: askToSignIn });
@@ -44,7 +45,13 @@ async function boot() {
 /** Say that the service does not respond, or try again once it does. */
 function followService() {
   drawBand();
-  if (feed.lostSince() === null && main.querySelector(".state.error")) void show({ keeps: true });
+  if (feed.lostSince() === null && main.querySelector(".state.error")) again({ keeps: true });
+}
+
+/** Try once more to show a view that could not be shown. */
+function again(options) {
+  if (isModuleLost) location.reload();
+  else void show(options);
 }
 
 /** Begin with the user who has signed in. */
@@ -118,7 +125,7 @@ async function show({ keeps = false } = {}) {
     if (error.name === "AbortError" || mine.signal.aborted) return;
     showing = keepFor(mine);
     main.inert = false;
-    fill(main, h("div", { class: "view" }, h("h1", { class: "unseen" }, "This view cannot be shown"), problemState(problemOf(error), () => void show())));
+    fill(main, h("div", { class: "view" }, h("h1", { class: "unseen" }, "This view cannot be shown"), problemState(problemOf(error), () => again())));
     if (!(error instanceof api.Problem)) throw error;
   }
 }
@@ -133,7 +140,8 @@ function moduleOf(view) {
 
 /** Raise the problem that the service does not respond, if a module could not be loaded. */
 function unreachable(error) {
-  throw error instanceof TypeError ? new api.Problem(0) : error;
+  isModuleLost = error instanceof TypeError;
+  throw isModuleLost ? new api.Problem(0) : error;
 }
 
 /** Return the controller of a view that has been shown: another object, so that its loading state never comes. */
